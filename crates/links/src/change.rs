@@ -1,0 +1,181 @@
+//! Changing links. Every change is conditional on the version; store first, then the news of it.
+
+use domain::api::Context;
+use domain::port::{LinkChanged, Outcome, Replaced};
+use domain::{BlockReason, Change, Error, Link, LinkId, LinkPatch, PatchDraft, Reason, Result, State};
+
+use crate::metrics;
+use crate::service::Service;
+
+/// How often a change without `If-Match` is tried on top of somebody else's.
+const RETRIES_MAX: u32 = 16;
+
+impl Service {
+    pub(crate) async fn patch(&self, context: &Context, id: LinkId, draft: PatchDraft, if_version: Option<u32>) -> Result<Link> {
+        let patch = self.with_policy(|policy| draft.check(policy))?;
+        if let Change::Set(target) = &patch.target {
+            self.check_blocklist(target)?;
+        }
+        if !patch.max_clicks.is_keep() {
+            // The budget first: a lowered limit binds before anybody can read the link again.
+            let link = self.visible(context, id).await?;
+            check_version(&link, if_version)?;
+            if link.state == State::Deleted {
+                return Err(deleted());
+            }
+            self.deps.budgets.set_max(id, patch.max_clicks.clone().apply(link.max_clicks)).await?;
+        }
+        self.change(context, id, if_version, "update", |link| {
+            if link.state == State::Deleted {
+                return Err(deleted());
+            }
+            apply(link, &patch)
+        })
+        .await
+    }
+
+    pub(crate) async fn mark_deleted(&self, context: &Context, id: LinkId, if_version: Option<u32>) -> Result<()> {
+        self.change(context, id, if_version, "delete", |link| {
+            link.state = State::Deleted;
+            Ok(())
+        })
+        .await
+        .map(|_| ())
+    }
+
+    pub(crate) async fn mark_restored(&self, context: &Context, id: LinkId) -> Result<Link> {
+        self.change(context, id, None, "restore", |link| {
+            if link.state == State::Deleted {
+                link.state = State::Active;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    pub(crate) async fn set_blocked(&self, context: &Context, id: LinkId, reason: Option<BlockReason>) -> Result<Link> {
+        if !context.caller.is_admin() {
+            return Err(Error::new(Reason::Forbidden, "takedowns need the scope `admin`"));
+        }
+        self.visible(context, id).await?;
+        if let Some(reason) = &reason {
+            self.deps.takedowns.put(id, reason).await?;
+        }
+        let lifts = reason.is_none();
+        let link = self
+            .change(context, id, None, "block", |link| {
+                link.blocked.clone_from(&reason);
+                Ok(())
+            })
+            .await?;
+        if lifts {
+            self.deps.takedowns.remove(id).await?;
+            self.announce(&link).await;
+        }
+        Ok(link)
+    }
+
+    /// Reads, changes and replaces the link until nobody else was in between. A change that changes
+    /// nothing makes no new version.
+    async fn change(
+        &self,
+        context: &Context,
+        id: LinkId,
+        if_version: Option<u32>,
+        what: &'static str,
+        edit: impl Fn(&mut Link) -> Result<()>,
+    ) -> Result<Link> {
+        for _ in 0..RETRIES_MAX {
+            let old = self.visible(context, id).await?;
+            check_version(&old, if_version)?;
+            let mut new = old.clone();
+            edit(&mut new)?;
+            if new == old {
+                return Ok(old);
+            }
+            self.stamp(&mut new);
+            match self.replace_or_look(new.clone()).await? {
+                Replaced::Stored => {
+                    self.announce(&new).await;
+                    ::metrics::counter!(metrics::CHANGED, "change" => what).increment(1);
+                    return Ok(new);
+                }
+                Replaced::Stale(None) => return Err(Error::not_found("link")),
+                Replaced::Stale(Some(_)) => {}
+            }
+        }
+        Err(Error::new(Reason::Unavailable, "the link is being changed by too many others; try again"))
+    }
+
+    /// The next version, now, with a new random mark.
+    pub(crate) fn stamp(&self, link: &mut Link) {
+        link.version += 1;
+        link.updated_at = self.deps.clock.now().max(link.updated_at);
+        link.change_id = self.deps.entropy.u64();
+    }
+
+    async fn replace_or_look(&self, link: Link) -> Result<Replaced> {
+        let (id, change_id) = (link.id, link.change_id);
+        let error = match self.deps.links.replace(vec![link]).await {
+            Ok(mut replaced) => return replaced.pop().ok_or_else(|| Error::new(Reason::Internal, "no answer to a change")),
+            Err(error) => error,
+        };
+        if error.outcome == Outcome::NotApplied {
+            return Err(error.into());
+        }
+        match self.deps.links.get(id).await? {
+            Some(row) if row.change_id == change_id => Ok(Replaced::Stored),
+            _ => Err(error.into()),
+        }
+    }
+
+    /// Tells the caches. A lost message costs nothing but time: what is cached ends by itself.
+    pub(crate) async fn announce(&self, link: &Link) {
+        let event = LinkChanged {
+            link: link.id,
+            domain: link.domain,
+            key: link.code.key(),
+            version: link.version,
+            blocked: link.blocked.is_some(),
+        };
+        if let Err(error) = self.deps.events.publish(event).await {
+            tracing::warn!(link = link.id.get(), %error, "change not announced; caches learn it when their entries end");
+        }
+    }
+}
+
+fn check_version(link: &Link, if_version: Option<u32>) -> Result<()> {
+    match if_version {
+        Some(version) if version != link.version => {
+            let detail = format!("the link is at version {}, not {version}; read it again", link.version);
+            Err(Error::new(Reason::VersionMismatch, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn deleted() -> Error {
+    Error::new(Reason::Gone, "the link is deleted; restore it first")
+}
+
+fn apply(link: &mut Link, patch: &LinkPatch) -> Result<()> {
+    let patch = patch.clone();
+    if let Change::Set(target) = patch.target {
+        link.target = target;
+    }
+    link.title = patch.title.apply(link.title.take());
+    link.tags = patch.tags.apply(Some(std::mem::take(&mut link.tags))).unwrap_or_default();
+    link.redirect_status = patch.redirect_status.apply(link.redirect_status);
+    link.caching = patch.caching.apply(link.caching);
+    link.forward_query = patch.forward_query.apply(Some(link.forward_query)).unwrap_or_default();
+    link.starts_at = patch.starts_at.apply(link.starts_at);
+    link.expires_at = patch.expires_at.apply(link.expires_at);
+    link.max_clicks = patch.max_clicks.apply(link.max_clicks);
+    link.state = patch.state.apply(Some(link.state)).unwrap_or_default();
+    match (link.starts_at, link.expires_at) {
+        (Some(starts), Some(expires)) if starts >= expires => {
+            Err(Error::field("/expires_at", Reason::InvalidField, "must be later than starts_at"))
+        }
+        _ => Ok(()),
+    }
+}
