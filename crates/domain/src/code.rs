@@ -253,3 +253,6 @@ impl Issued {
         self.epochs.iter().all(|(permutation, lim)| permutation.decode(value) >= *lim)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,3 +41,53 @@ pub fn created_at(id: LinkId) -> UnixMs {
     let ms = i64::try_from(id.get() >> (WORKER_BITS + SEQUENCE_BITS)).unwrap_or(i64::MAX);
     UnixMs::new(EPOCH_MS.saturating_add(ms))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_layout_is_fixed() {
+        let parts = Parts { at: UnixMs::new(EPOCH_MS + 1), worker: 1, sequence: 1 };
+        assert_eq!(encode(parts), Some(LinkId::new((1 << 22) | (1 << 12) | 1)));
+        assert_eq!(decode(LinkId::new((1 << 22) | (1 << 12) | 1)), parts);
+        assert_eq!(MS_BITS + WORKER_BITS + SEQUENCE_BITS, 63);
+    }
+
+    #[test]
+    fn the_largest_id_fits_a_signed_column() {
+        let at = UnixMs::new(EPOCH_MS + i64::try_from(MS_MAX).unwrap());
+        let id = encode(Parts { at, worker: WORKER_MAX, sequence: SEQUENCE_MAX }).unwrap();
+        assert_eq!(i64::try_from(id.get()), Ok(i64::MAX));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let fits = Parts { at: UnixMs::new(EPOCH_MS), worker: 0, sequence: 0 };
+        assert!(encode(fits).is_some());
+        let beyond = EPOCH_MS + i64::try_from(MS_MAX).unwrap() + 1;
+        for at in [EPOCH_MS - 1, 0, -1, beyond, i64::MAX, i64::MIN] {
+            assert_eq!(encode(Parts { at: UnixMs::new(at), ..fits }), None, "{at}");
+        }
+        assert_eq!(encode(Parts { worker: WORKER_MAX + 1, ..fits }), None);
+        assert_eq!(encode(Parts { sequence: SEQUENCE_MAX + 1, ..fits }), None);
+    }
+
+    proptest! {
+        #[test]
+        fn decode_undoes_encode(ms in 0..=MS_MAX, worker in 0..=WORKER_MAX, sequence in 0..=SEQUENCE_MAX) {
+            let parts = Parts { at: UnixMs::new(EPOCH_MS + i64::try_from(ms).unwrap()), worker, sequence };
+            let id = encode(parts).unwrap();
+            prop_assert_eq!(decode(id), parts);
+            prop_assert_eq!(created_at(id), parts.at);
+        }
+
+        #[test]
+        fn any_number_decodes_without_panic(id in any::<u64>()) {
+            let parts = decode(LinkId::new(id));
+            prop_assert!(parts.worker <= WORKER_MAX && parts.sequence <= SEQUENCE_MAX);
+        }
+    }
+}

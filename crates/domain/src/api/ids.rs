@@ -37,3 +37,6 @@ pub trait Ids: Send + Sync + 'static {
     /// `Unavailable` when the store does not grant one; `Invalid` when `count` is out of range.
     async fn lease_codes(&self, count: u32, deadline: Deadline) -> Result<CodeBlock>;
 }
+
+#[cfg(any(test, feature = "contract"))]
+pub(super) mod contract;

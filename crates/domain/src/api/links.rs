@@ -4,7 +4,8 @@ use async_trait::async_trait;
 
 use super::Deadline;
 use crate::error::Result;
-use crate::model::{BlockReason, Caller, Host, Link, LinkDraft, LinkId, PatchDraft, ShownState, Tag, Slug};
+use crate::limits;
+use crate::model::{BlockReason, Caller, DomainNo, Host, Link, LinkDraft, LinkId, PatchDraft, ShownState, Tag, Slug};
 use crate::time::UnixMs;
 
 /// On whose behalf, until when.
@@ -129,6 +130,27 @@ pub trait Links: Send + Sync + 'static {
 
     /// The caller's tags with how many links, not counting deleted ones, carry each; by name.
     async fn tags(&self, context: &Context) -> Result<Vec<(Tag, u64)>>;
+
+    /// Whether any link, of any state, belongs to the domain: it cannot be removed then. For admins;
+    /// others are told of their own links only. This walks all links: a service that can ask its
+    /// store does better.
+    async fn any_in_domain(&self, context: &Context, domain: DomainNo) -> Result<bool> {
+        for state in [None, Some(ShownState::Deleted)] {
+            let mut after = None;
+            loop {
+                let query = ListQuery { limit: limits::PAGE_LEN_MAX, after, state, ..ListQuery::default() };
+                let page = self.list(context, query).await?;
+                if page.links.iter().any(|link| link.domain == domain) {
+                    return Ok(true);
+                }
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// What every implementation of [`Links`] must do, however it is reached.

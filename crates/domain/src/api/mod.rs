@@ -1,6 +1,9 @@
 //! What a service offers. Callers hold `Arc<dyn Trait>`; the service implements it, and so does its
 //! client in another process.
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+
 mod ids;
 mod links;
 mod resolver;

@@ -56,3 +56,6 @@ pub trait ClaimStore: Send + Sync + 'static {
     /// Removes expired claims, at most `limit`; answers how many.
     async fn sweep(&self, now: UnixMs, limit: usize) -> PortResult<usize>;
 }
+
+#[cfg(any(test, feature = "contract"))]
+pub(super) mod contract;

@@ -22,3 +22,6 @@ pub trait ClickBudget: Send + Sync + 'static {
 
     async fn get(&self, link: LinkId) -> PortResult<Option<Budget>>;
 }
+
+#[cfg(any(test, feature = "contract"))]
+pub(super) mod contract;

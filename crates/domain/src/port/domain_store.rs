@@ -40,3 +40,6 @@ pub trait DomainStore: Send + Sync + 'static {
     /// The caller has made sure that no links remain. Numbers are not given out again.
     async fn remove(&self, no: DomainNo) -> PortResult<()>;
 }
+
+#[cfg(any(test, feature = "contract"))]
+pub(super) mod contract;

@@ -39,3 +39,6 @@ pub trait JobStore: Send + Sync + 'static {
     /// Jobs still running, oldest first: taken up again at start.
     async fn running(&self) -> PortResult<Vec<Job>>;
 }
+
+#[cfg(any(test, feature = "contract"))]
+pub(super) mod contract;

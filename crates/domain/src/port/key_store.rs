@@ -23,3 +23,6 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Whether any key was ever made: the first start makes one.
     async fn any(&self) -> PortResult<bool>;
 }
+
+#[cfg(any(test, feature = "contract"))]
+pub(super) mod contract;

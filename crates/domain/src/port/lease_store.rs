@@ -52,3 +52,6 @@ pub trait IssuedBounds: Send + Sync + 'static {
     /// `None` while the last read began too long ago (4 s): then nothing is proved.
     fn issued(&self) -> Option<Arc<Issued>>;
 }
+
+#[cfg(any(test, feature = "contract"))]
+pub(super) mod contract;

@@ -28,3 +28,6 @@ pub trait LinkEvents: Send + Sync + 'static {
     /// Calls `listener` for each event from now on, from whatever thread receives it. It must not block.
     fn subscribe(&self, listener: Listener);
 }
+
+#[cfg(any(test, feature = "contract"))]
+pub(super) mod contract;

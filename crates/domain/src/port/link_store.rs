@@ -53,3 +53,6 @@ pub trait LinkStore: Send + Sync + 'static {
     /// Whether any link, of any state, belongs to the domain.
     async fn any_in_domain(&self, domain: DomainNo) -> PortResult<bool>;
 }
+
+#[cfg(any(test, feature = "contract"))]
+pub(super) mod contract;

@@ -1,6 +1,9 @@
 //! What a service needs. Each port has its contract test next to it (feature `contract`), which every
 //! backend passes. "Not found" and "taken" are `Ok`; an `Err` means that a dependency failed.
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+
 mod click_budget;
 mod click_log;
 mod claim_store;

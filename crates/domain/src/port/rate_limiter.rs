@@ -35,3 +35,6 @@ pub trait RateLimiter: Send + Sync + 'static {
     /// a refusal counts nothing. `cost` 0 only asks.
     async fn take(&self, limit: &Limit, subject: u64, cost: u32) -> PortResult<Decision>;
 }
+
+#[cfg(any(test, feature = "contract"))]
+pub(super) mod contract;

@@ -14,3 +14,6 @@ pub trait Takedowns: Send + Sync + 'static {
 
     async fn all(&self) -> PortResult<Vec<(LinkId, BlockReason)>>;
 }
+
+#[cfg(any(test, feature = "contract"))]
+pub(super) mod contract;

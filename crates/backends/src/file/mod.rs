@@ -1,0 +1,3 @@
+//! Plain files.
+
+pub mod lock;

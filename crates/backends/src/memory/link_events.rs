@@ -1,0 +1,40 @@
+//! News of changed links within one process: listeners are called before `publish` returns.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use domain::port::{LinkChanged, LinkEvents as Port, Listener, PortResult};
+
+#[derive(Default)]
+pub struct LinkEvents {
+    listeners: ArcSwap<Vec<Listener>>,
+}
+
+#[async_trait]
+impl Port for LinkEvents {
+    async fn publish(&self, event: LinkChanged) -> PortResult<()> {
+        for listener in self.listeners.load().iter() {
+            listener(&event);
+        }
+        Ok(())
+    }
+
+    fn subscribe(&self, listener: Listener) {
+        self.listeners.rcu(|listeners| {
+            let mut listeners = Vec::clone(listeners);
+            listeners.push(Arc::clone(&listener));
+            listeners
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn passes_the_contract() {
+        domain::port::contract::link_events::each_listener_hears_each_later_event(Arc::new(LinkEvents::default())).await;
+    }
+}

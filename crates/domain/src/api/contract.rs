@@ -1,0 +1,6 @@
+//! The contract tests of what services offer, by service. Each panics where an implementation breaks
+//! its promise; the service itself and its client in another process both pass them.
+
+pub mod ids {
+    pub use crate::api::ids::contract::*;
+}
