@@ -11,10 +11,42 @@ use crate::permutation::Permutation;
 
 /// First path segments that are ours, in lower case.
 pub const RESERVED: &[&str] = &[
-    "_", "about", "abuse", "account", "admin", "api", "app", "apple-touch-icon.png", "assets", "auth", "dashboard", "docs",
-    "favicon.ico", "favicon.svg", "healthz", "health", "help", "livez", "login", "logout", "metrics", "openapi.json", "privacy",
-    "readyz", "register", "report", "robots.txt", "settings", "signup", "sitemap.xml", "static", "status", "terms", "well-known",
-    ".well-known", "www",
+    "_",
+    "about",
+    "abuse",
+    "account",
+    "admin",
+    "api",
+    "app",
+    "apple-touch-icon.png",
+    "assets",
+    "auth",
+    "dashboard",
+    "docs",
+    "favicon.ico",
+    "favicon.svg",
+    "healthz",
+    "health",
+    "help",
+    "livez",
+    "login",
+    "logout",
+    "metrics",
+    "openapi.json",
+    "privacy",
+    "readyz",
+    "register",
+    "report",
+    "robots.txt",
+    "settings",
+    "signup",
+    "sitemap.xml",
+    "static",
+    "status",
+    "terms",
+    "well-known",
+    ".well-known",
+    "www",
 ];
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -185,7 +217,11 @@ impl<'a> Slug<'a> {
     /// `None`: no link can have this code, whatever its kind. Allocates nothing.
     pub fn parse(text: &'a str) -> Option<Self> {
         let allowed = |b: u8| {
-            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'/' | b'.' | b'~' | b'!' | b'$' | b'\'' | b'(' | b')' | b'*' | b',' | b';' | b'=' | b':' | b'@' | b'&')
+            b.is_ascii_alphanumeric()
+                || matches!(
+                    b,
+                    b'-' | b'_' | b'/' | b'.' | b'~' | b'!' | b'$' | b'\'' | b'(' | b')' | b'*' | b',' | b';' | b'=' | b':' | b'@' | b'&'
+                )
         };
         let fits = !text.is_empty() && text.len() <= FOREIGN_CODE_LEN_MAX && text.bytes().all(allowed);
         let segments = fits && text.split('/').all(|segment| !matches!(segment, "" | "." | ".."));

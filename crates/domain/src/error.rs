@@ -100,9 +100,7 @@ impl Error {
 
     /// The request names fields that are wrong. The reason is the first field's.
     pub fn fields(fields: Vec<FieldError>) -> Self {
-        let (reason, detail) = fields
-            .first()
-            .map_or((Reason::InvalidField, String::new()), |field| (field.reason, field.detail.clone()));
+        let (reason, detail) = fields.first().map_or((Reason::InvalidField, String::new()), |field| (field.reason, field.detail.clone()));
         let mut error = Self::new(reason, detail);
         error.0.fields = fields;
         error

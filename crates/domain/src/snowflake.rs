@@ -27,7 +27,9 @@ pub struct Parts {
 pub fn encode(parts: Parts) -> Option<LinkId> {
     let ms = u64::try_from(parts.at.get().checked_sub(EPOCH_MS)?).ok()?;
     let fits = ms <= MS_MAX && parts.worker <= WORKER_MAX && parts.sequence <= SEQUENCE_MAX;
-    fits.then(|| LinkId::new((ms << (WORKER_BITS + SEQUENCE_BITS)) | (u64::from(parts.worker) << SEQUENCE_BITS) | u64::from(parts.sequence)))
+    fits.then(|| {
+        LinkId::new((ms << (WORKER_BITS + SEQUENCE_BITS)) | (u64::from(parts.worker) << SEQUENCE_BITS) | u64::from(parts.sequence))
+    })
 }
 
 /// Undoes [`encode`]. Of an id that no worker made it says something, but nothing true.

@@ -89,11 +89,8 @@ fn decode(bytes: &[u8]) -> Result<Option<HllSketch>, VisitorsError> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let sketch = if bytes.len() <= BARE_LEN_MAX * COUPON_LEN {
-        HllSketch::deserialize(&with_header(bytes)?)
-    } else {
-        HllSketch::deserialize(bytes)
-    };
+    let sketch =
+        if bytes.len() <= BARE_LEN_MAX * COUPON_LEN { HllSketch::deserialize(&with_header(bytes)?) } else { HllSketch::deserialize(bytes) };
     let sketch = sketch.map_err(|error| VisitorsError(error.to_string()))?;
     if sketch.lg_config_k() != LG_REGISTERS {
         return Err(VisitorsError(format!("2^{} registers instead of 2^{LG_REGISTERS}", sketch.lg_config_k())));

@@ -4,3 +4,7 @@
 pub mod ids {
     pub use crate::api::ids::contract::*;
 }
+
+pub mod links {
+    pub use crate::api::links::contract::*;
+}

@@ -65,7 +65,14 @@ pub trait Stats: Send + Sync + 'static {
     async fn series(&self, subject: &Subject, query: &SeriesQuery, deadline: Deadline) -> Result<Series>;
 
     /// The `limit` most frequent values.
-    async fn breakdown(&self, subject: &Subject, dimension: Dimension, period: Option<Period>, limit: usize, deadline: Deadline) -> Result<Vec<Share>>;
+    async fn breakdown(
+        &self,
+        subject: &Subject,
+        dimension: Dimension,
+        period: Option<Period>,
+        limit: usize,
+        deadline: Deadline,
+    ) -> Result<Vec<Share>>;
 
     /// The `limit` links of `subject` (an owner, or everyone) clicked most.
     async fn top_links(&self, subject: &Subject, period: Option<Period>, limit: usize, deadline: Deadline) -> Result<Vec<TopLink>>;

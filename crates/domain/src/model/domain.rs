@@ -73,9 +73,7 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), HostError> {
     let name = host_name(text);
     match text[name.len()..].strip_prefix(':') {
         None if text.len() == name.len() => Ok((name, None)),
-        Some(port) if port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()) => {
-            Ok((name, Some(port.parse().map_err(|_| HostError)?)))
-        }
+        Some(port) if port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()) => Ok((name, Some(port.parse().map_err(|_| HostError)?))),
         None | Some(_) => Err(HostError),
     }
 }

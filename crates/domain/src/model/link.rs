@@ -20,9 +20,7 @@ impl LinkId {
 
     /// Decimal digits, as in JSON and paths.
     pub fn parse(text: &str) -> Option<Self> {
-        (!text.is_empty() && text.len() <= 19 && text.bytes().all(|b| b.is_ascii_digit()))
-            .then(|| text.parse().ok().map(Self))
-            .flatten()
+        (!text.is_empty() && text.len() <= 19 && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok().map(Self)).flatten()
     }
 }
 

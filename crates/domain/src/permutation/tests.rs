@@ -108,7 +108,11 @@ fn the_first_character_is_spread_evenly() {
 
 #[test]
 fn keys_epochs_and_widths_are_unrelated() {
-    let other_key = { let mut key = KEY; key[15] ^= 1; key };
+    let other_key = {
+        let mut key = KEY;
+        key[15] ^= 1;
+        key
+    };
     let maps = [Permutation::new(KEY, 0), Permutation::new(KEY, 1), Permutation::new(other_key, 0), Permutation::new(KEY, 1 << 24)];
     let outputs: HashSet<u64> = maps.iter().flat_map(|map| (0..100).map(|value| map.encode(value))).collect();
     assert_eq!(outputs.len(), 400);

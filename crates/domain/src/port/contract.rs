@@ -29,6 +29,9 @@ pub mod link_store {
 pub mod rate_limiter {
     pub use crate::port::rate_limiter::contract::*;
 }
+pub mod stats_store {
+    pub use crate::port::stats_store::contract::*;
+}
 pub mod takedowns {
     pub use crate::port::takedowns::contract::*;
 }

@@ -4,9 +4,9 @@
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
+mod claim_store;
 mod click_budget;
 mod click_log;
-mod claim_store;
 mod clock;
 mod domain_store;
 mod entropy;

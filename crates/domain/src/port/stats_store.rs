@@ -110,3 +110,6 @@ pub trait StatsStore: Send + Sync + 'static {
     /// fraction of what was counted.
     async fn expire_slots(&self, before: UnixMs, limit: usize) -> PortResult<usize>;
 }
+
+#[cfg(any(test, feature = "contract"))]
+pub(super) mod contract;

@@ -51,9 +51,26 @@ fn canonical_forms() {
 #[test]
 fn only_http_and_https() {
     for text in [
-        "javascript:alert(1)", "JaVaScRiPt:alert(1)", " javascript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd",
-        "blob:https://example.com/x", "intent://x#Intent;end", "ftp://example.com/", "mailto:a@example.com", "ws://example.com/",
-        "example.com/a", "//example.com/a", "/a", "localhost:8080/a", "", "   ", "https://", "https:///", "http://?x",
+        "javascript:alert(1)",
+        "JaVaScRiPt:alert(1)",
+        " javascript:alert(1)",
+        "data:text/html,x",
+        "vbscript:x",
+        "file:///etc/passwd",
+        "blob:https://example.com/x",
+        "intent://x#Intent;end",
+        "ftp://example.com/",
+        "mailto:a@example.com",
+        "ws://example.com/",
+        "example.com/a",
+        "//example.com/a",
+        "/a",
+        "localhost:8080/a",
+        "",
+        "   ",
+        "https://",
+        "https:///",
+        "http://?x",
     ] {
         assert_invalid(text);
     }
@@ -62,9 +79,17 @@ fn only_http_and_https() {
 #[test]
 fn nothing_is_stripped_in_silence() {
     for text in [
-        "java\tscript:alert(1)", "https://example.com/\r\nSet-Cookie: a=b", "https://exam\nple.com/", "\u{1}https://example.com/",
-        "https://example.com/\0", "https://example.com/\u{7f}", "https://example.com/\u{85}", "https://example.com/\u{2028}x",
-        "https://example.com/\u{2029}x", "https://example.com/\n", "\thttps://example.com/",
+        "java\tscript:alert(1)",
+        "https://example.com/\r\nSet-Cookie: a=b",
+        "https://exam\nple.com/",
+        "\u{1}https://example.com/",
+        "https://example.com/\0",
+        "https://example.com/\u{7f}",
+        "https://example.com/\u{85}",
+        "https://example.com/\u{2028}x",
+        "https://example.com/\u{2029}x",
+        "https://example.com/\n",
+        "\thttps://example.com/",
     ] {
         assert_invalid(text);
     }
@@ -72,7 +97,9 @@ fn nothing_is_stripped_in_silence() {
 
 #[test]
 fn no_userinfo() {
-    for text in ["https://bank.com@evil.example/", "https://a:b@evil.example/", "https://:b@evil.example/", "https://bank.com%2F@evil.example/"] {
+    for text in
+        ["https://bank.com@evil.example/", "https://a:b@evil.example/", "https://:b@evil.example/", "https://bank.com%2F@evil.example/"]
+    {
         assert_invalid(text);
     }
 }
@@ -82,8 +109,17 @@ fn hosts_that_are_no_names() {
     let long_label = format!("https://{}.example/", "a".repeat(64));
     let long_host = format!("https://{}example/", "abcdefghi.".repeat(25));
     for text in [
-        "https://a..example/", "https://.example.com/", "https://exa!mple.com/", "https://exa'mple.com/", "https://example.com../",
-        "https://exam ple.com/", "https://example.com:99999/", "https://1.2.3.256/", "https://[::1/", &long_label, &long_host,
+        "https://a..example/",
+        "https://.example.com/",
+        "https://exa!mple.com/",
+        "https://exa'mple.com/",
+        "https://example.com../",
+        "https://exam ple.com/",
+        "https://example.com:99999/",
+        "https://1.2.3.256/",
+        "https://[::1/",
+        &long_label,
+        &long_host,
     ] {
         assert_invalid(text);
     }
@@ -107,7 +143,8 @@ fn deceptive_international_names() {
     ] {
         assert_invalid(text);
     }
-    for text in ["https://ヤフーmail.example/", "https://日本語.example/", "https://한국shop.example/", "https://παράδειγμα.example/"] {
+    for text in ["https://ヤフーmail.example/", "https://日本語.example/", "https://한국shop.example/", "https://παράδειγμα.example/"]
+    {
         assert!(parse(text).is_ok_and(|url| url.starts_with("https://xn--")), "{text}");
     }
 }
@@ -115,9 +152,19 @@ fn deceptive_international_names() {
 #[test]
 fn every_spelling_of_an_own_host_is_refused() {
     for text in [
-        "https://sho.rt/a", "https://SHO.rt/a", "http://sho.rt:8080/a", "https://sho.rt./a", "https:\\\\sho.rt/a", "https://ｓho.rt/",
-        "https://münchen.example/", "https://xn--mnchen-3ya.example/", "https://203.0.113.9/", "https://0xcb.0.0x71.9/",
-        "https://[::ffff:203.0.113.9]/", "https://[2001:db8:0::9]/", "https://%73ho.rt/",
+        "https://sho.rt/a",
+        "https://SHO.rt/a",
+        "http://sho.rt:8080/a",
+        "https://sho.rt./a",
+        "https:\\\\sho.rt/a",
+        "https://ｓho.rt/",
+        "https://münchen.example/",
+        "https://xn--mnchen-3ya.example/",
+        "https://203.0.113.9/",
+        "https://0xcb.0.0x71.9/",
+        "https://[::ffff:203.0.113.9]/",
+        "https://[2001:db8:0::9]/",
+        "https://%73ho.rt/",
     ] {
         assert_not_allowed(text);
         assert!(matches!(Target::parse(text, &ANY), Err(TargetError::NotAllowed(_))), "{text}");
@@ -129,21 +176,71 @@ fn every_spelling_of_an_own_host_is_refused() {
 #[test]
 fn private_addresses_in_every_spelling() {
     let hosts = [
-        "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1",
-        "100.64.0.1", "169.254.169.254", "168.63.129.16", "192.0.0.192", "198.18.0.1", "224.0.0.1", "255.255.255.255", "①②⑦.0.0.1",
-        "[::]", "[::1]", "[fc00::1]", "[fdff::1]", "[fe80::1]", "[fec0::1]", "[ff02::1]", "[::ffff:7f00:1]", "[::ffff:10.0.0.1]",
-        "[::127.0.0.1]", "[64:ff9b::a00:1]", "[64:ff9b:1::1]", "[2002:7f00:1::]", "[2002:c0a8:101::1]", "[::ffff:0:10.0.0.1]",
-        "[2001:0:1:2:3:4:80ff:fffe]", "[fd00:ec2::254]", "localhost", "LOCALHOST.", "a.localhost", "printer.local", "metadata.google.internal",
-        "router.lan", "nas.home.arpa", "intranet", "redis",
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "0",
+        "10.1.2.3",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.168.1.1",
+        "100.64.0.1",
+        "169.254.169.254",
+        "168.63.129.16",
+        "192.0.0.192",
+        "198.18.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "①②⑦.0.0.1",
+        "[::]",
+        "[::1]",
+        "[fc00::1]",
+        "[fdff::1]",
+        "[fe80::1]",
+        "[fec0::1]",
+        "[ff02::1]",
+        "[::ffff:7f00:1]",
+        "[::ffff:10.0.0.1]",
+        "[::127.0.0.1]",
+        "[64:ff9b::a00:1]",
+        "[64:ff9b:1::1]",
+        "[2002:7f00:1::]",
+        "[2002:c0a8:101::1]",
+        "[::ffff:0:10.0.0.1]",
+        "[2001:0:1:2:3:4:80ff:fffe]",
+        "[fd00:ec2::254]",
+        "localhost",
+        "LOCALHOST.",
+        "a.localhost",
+        "printer.local",
+        "metadata.google.internal",
+        "router.lan",
+        "nas.home.arpa",
+        "intranet",
+        "redis",
     ];
     for host in hosts {
         let text = format!("http://{host}:8080/x");
         assert_not_allowed(&text);
         assert!(Target::parse(&text, &ANY).is_ok(), "{text}");
     }
-    for host in ["172.15.0.1", "172.32.0.1", "100.128.0.1", "11.0.0.1", "192.0.1.1", "198.20.0.1", "223.255.255.255", "[2002:808:808::1]",
-        "[64:ff9b::808:808]", "[2001:4860::1]", "notlocalhost.example", "local.example", "mylocal.com"]
-    {
+    for host in [
+        "172.15.0.1",
+        "172.32.0.1",
+        "100.128.0.1",
+        "11.0.0.1",
+        "192.0.1.1",
+        "198.20.0.1",
+        "223.255.255.255",
+        "[2002:808:808::1]",
+        "[64:ff9b::808:808]",
+        "[2001:4860::1]",
+        "notlocalhost.example",
+        "local.example",
+        "mylocal.com",
+    ] {
         assert!(parse(&format!("http://{host}/")).is_ok(), "{host}");
     }
 }
@@ -158,7 +255,9 @@ fn length_counts_after_encoding() {
 
 #[test]
 fn errors_echo_little() {
-    for text in ["x".repeat(5_000), format!("{}:x", "y".repeat(5_000)), format!("https://{}.local/", "a.".repeat(100)), "\u{202e}".repeat(1_000)] {
+    for text in
+        ["x".repeat(5_000), format!("{}:x", "y".repeat(5_000)), format!("https://{}.local/", "a.".repeat(100)), "\u{202e}".repeat(1_000)]
+    {
         let error = parse(&text).unwrap_err().to_string();
         assert!(error.len() < 500 && error.chars().all(|c| c == '…' || c.is_ascii()), "{error}");
     }
