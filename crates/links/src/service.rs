@@ -8,7 +8,7 @@ use domain::api::{Context, Created, Idempotency, Ids, JobStatus, Links, ListQuer
 use domain::port::{ClaimStore, ClickBudget, Clock, DomainStore, Entropy, JobStore, LinkEvents, LinkStore, Takedowns};
 use domain::target::{PrivateAddresses, TargetPolicy};
 use domain::{
-    BlockReason, Domain, Error, FieldError, Host, Link, LinkDraft, LinkId, PatchDraft, Reason, Result, Slug, Strategy, Tag, limits,
+    BlockReason, Domain, DomainNo, Error, FieldError, Host, Link, LinkDraft, LinkId, PatchDraft, Reason, Result, Slug, Strategy, Tag, limits,
 };
 
 use crate::blocklist::Blocklist;
@@ -171,5 +171,9 @@ impl Links for Service {
 
     async fn tags(&self, context: &Context) -> Result<Vec<(Tag, u64)>> {
         Ok(self.deps.links.tags(&Self::whose(context)).await?)
+    }
+
+    async fn any_in_domain(&self, _context: &Context, domain: DomainNo) -> Result<bool> {
+        Ok(self.deps.links.any_in_domain(domain).await?)
     }
 }

@@ -1,3 +1,5 @@
 //! Plain files.
 
+pub mod click_log;
 pub mod lock;
+pub mod salt_store;

@@ -27,7 +27,7 @@ pub(super) fn trim(db: &Connection, day: u32, owner: i64) -> rusqlite::Result<()
 
 /// What one day says of its links.
 struct Day {
-    day: u32,
+    number: u32,
     links: HashMap<i64, Counts>,
     /// Links may be missing.
     trimmed: bool,
@@ -89,7 +89,7 @@ fn read_day(db: &Connection, owner: Option<i64>, day: u32, from: Slot, to: Slot)
         trimmed |= of_owner == KEPT;
         links.insert(row.get(1)?, Counts { clicks: to_count(row.get(2)?, 2)?, humans: to_count(row.get(3)?, 3)? });
     }
-    Ok(Day { day, links, trimmed, part })
+    Ok(Day { number: day, links, trimmed, part })
 }
 
 /// The exact counts of one candidate.
@@ -101,7 +101,7 @@ fn recount(db: &Connection, link: i64, days: &[Day]) -> rusqlite::Result<Counts>
         } else if let Some(counts) = day.links.get(&link) {
             sum += *counts;
         } else if day.trimmed {
-            sum += of_day(db, link, day.day)?;
+            sum += of_day(db, link, day.number)?;
         }
     }
     Ok(sum)

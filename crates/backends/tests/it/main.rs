@@ -4,3 +4,4 @@
 mod contracts;
 mod sqlite_faults;
 mod sqlite_open;
+mod stats_store;

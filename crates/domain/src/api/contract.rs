@@ -8,3 +8,7 @@ pub mod ids {
 pub mod links {
     pub use crate::api::links::contract::*;
 }
+
+pub mod stats {
+    pub use crate::api::stats::contract::*;
+}

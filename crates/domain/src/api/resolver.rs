@@ -96,7 +96,7 @@ pub trait Resolver: Send + Sync + 'static {
 
 /// What every implementation of [`Resolver`] must do, however it is reached.
 #[cfg(any(test, feature = "contract"))]
-#[expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that other crates call")]
+#[expect(clippy::unwrap_used, reason = "a test that other crates call")]
 pub mod resolver_contract {
     use std::net::{IpAddr, Ipv4Addr};
     use std::sync::Arc;
@@ -110,6 +110,9 @@ pub mod resolver_contract {
     use crate::time::UnixMs;
 
     const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0";
+
+    /// A code, what is done to its link (with a time to come), whether it is taken down, and the answer.
+    type Case = (&'static str, fn(&mut Link, UnixMs), bool, Answer);
 
     /// Where the resolver under test lives.
     #[async_trait]
@@ -239,7 +242,6 @@ pub mod resolver_contract {
         let hour = Duration::from_hours(1);
         let blocked = Answer::Blocked { reason: "malware".into() };
         let reason = || Some(BlockReason::from_stored("malware"));
-        type Case = (&'static str, fn(&mut Link, UnixMs), bool, Answer);
         let cases: [Case; 6] = [
             ("deleted", |link, _| link.state = State::Deleted, false, Answer::NotFound),
             ("deleted-blocked", |link, _| link.state = State::Deleted, true, Answer::NotFound),

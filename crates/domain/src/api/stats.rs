@@ -77,3 +77,6 @@ pub trait Stats: Send + Sync + 'static {
     /// The `limit` links of `subject` (an owner, or everyone) clicked most.
     async fn top_links(&self, subject: &Subject, period: Option<Period>, limit: usize, deadline: Deadline) -> Result<Vec<TopLink>>;
 }
+
+#[cfg(any(test, feature = "contract"))]
+pub(super) mod contract;

@@ -84,3 +84,6 @@ pub trait ClickSource: Send + 'static {
     /// Records written but not handed out yet.
     fn lag(&self) -> u64;
 }
+
+#[cfg(any(test, feature = "contract"))]
+pub(super) mod contract;

@@ -8,8 +8,14 @@ pub mod claim_store {
 pub mod click_budget {
     pub use crate::port::click_budget::contract::*;
 }
+pub mod click_log {
+    pub use crate::port::click_log::contract::*;
+}
 pub mod domain_store {
     pub use crate::port::domain_store::contract::*;
+}
+pub mod geo {
+    pub use crate::port::geo::contract::*;
 }
 pub mod job_store {
     pub use crate::port::job_store::contract::*;
@@ -31,6 +37,9 @@ pub mod rate_limiter {
 }
 pub mod stats_store {
     pub use crate::port::stats_store::contract::*;
+}
+pub mod salt_store {
+    pub use crate::port::salt_store::contract::*;
 }
 pub mod takedowns {
     pub use crate::port::takedowns::contract::*;

@@ -10,3 +10,6 @@ pub trait SaltStore: Send + Sync + 'static {
     /// before `day - 1`.
     async fn salt(&self, day: u32) -> PortResult<[u8; 32]>;
 }
+
+#[cfg(any(test, feature = "contract"))]
+pub(super) mod contract;

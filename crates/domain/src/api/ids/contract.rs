@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{CodeBlock, Deadline, Ids};
-use crate::code::BlockCodes;
+use crate::code::{BlockCodes, Code};
 use crate::error::Kind;
 use crate::limits::{CODE_BLOCK_MAX, CODE_SPACE, IDS_BATCH_MAX};
 use crate::model::LinkId;
@@ -53,7 +53,7 @@ pub async fn blocks_are_whole_and_disjoint(service: Arc<dyn Ids>) {
     }
     assert_disjoint(&blocks);
     let codes: Vec<_> = [block_of(&service, 500).await, block_of(&service, 500).await].iter().flat_map(BlockCodes::new).collect();
-    let distinct: HashSet<_> = codes.iter().map(|code| code.as_str()).collect();
+    let distinct: HashSet<_> = codes.iter().map(Code::as_str).collect();
     assert_eq!(distinct.len(), codes.len());
     assert!(codes.len() > 500, "most counters become codes");
 }

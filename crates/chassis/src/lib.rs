@@ -1,0 +1,12 @@
+//! What any process needs to be operated: configuration, telemetry, lifecycle, the admin port.
+//! It deliberately knows nothing of links, codes or clicks.
+//! Read `lifecycle.rs` first.
+
+pub mod admin;
+pub mod check;
+pub mod config;
+pub mod lifecycle;
+pub mod telemetry;
+
+pub use check::{Check, Finding, Status};
+pub use lifecycle::{Latch, Lifecycle, OnError, Stage};

@@ -1,0 +1,226 @@
+//! What stands between a connection and what answers: which host, which route, and that whatever
+//! happens there is an answer.
+
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use axum::Router;
+use domain::Domain;
+use futures_util::FutureExt as _;
+use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use tower::ServiceExt as _;
+
+use crate::activity::{Activity, InFlight};
+use crate::body::{Body, TimedBody};
+use crate::location::location;
+use crate::metrics::{self, RequestKind};
+use crate::pages::{self, Failure};
+use crate::redirects::{Begun, CodeRequest};
+use crate::request::{self, HostProblem, Remote, RequestId, X_REQUEST_ID, for_log};
+use crate::state::{Gateway, Peer};
+
+/// What all connections share.
+pub(crate) struct Door {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) api: Router,
+}
+
+/// Answers the requests of one connection.
+pub(crate) struct Front {
+    pub(crate) door: Arc<Door>,
+    pub(crate) remote: Remote,
+    pub(crate) activity: Arc<Activity>,
+}
+
+type Later = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+/// An answer that is there, or one that is being worked on.
+pub(crate) enum Answering {
+    Now(Option<Response<Body>>),
+    Later(Box<Unfinished>),
+}
+
+pub(crate) struct Unfinished {
+    work: Later,
+    front: FinishedBy,
+    _in_flight: InFlight,
+}
+
+/// What is needed to send an answer off.
+struct FinishedBy {
+    door: Arc<Door>,
+    activity: Arc<Activity>,
+    kind: RequestKind,
+    framing: Framing,
+    began: Instant,
+}
+
+/// How the connection goes on after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    Http1,
+    /// Where this request ends may be seen otherwise by a proxy before us: what follows it on the
+    /// connection is not read as a request.
+    Http1Chunked,
+    Http2,
+}
+
+impl Framing {
+    fn of(request: &Request<Incoming>) -> Self {
+        match request.version() {
+            Version::HTTP_2 => Self::Http2,
+            _ if request.headers().contains_key(TRANSFER_ENCODING) => Self::Http1Chunked,
+            _ => Self::Http1,
+        }
+    }
+}
+
+enum Step {
+    Now(RequestKind, Response<Body>),
+    Later(RequestKind, Later),
+}
+
+impl Service<Request<Incoming>> for Front {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Answering {
+        let began = Instant::now();
+        let in_flight = InFlight::begin(&self.activity);
+        let framing = Framing::of(&request);
+        let headers_id = self.remote.request_id(request.headers());
+        let id = headers_id.unwrap_or_else(|| self.door.gateway.request_ids.next());
+        let step = catch_unwind(AssertUnwindSafe(|| self.dispatch(request, id, began)));
+        let step = step.unwrap_or_else(|panic| Step::Now(RequestKind::Page, panicked(id, panic.as_ref())));
+        match step {
+            Step::Now(kind, mut response) => {
+                finish(&self.door, &self.activity, (kind, framing, began), &mut response);
+                Answering::Now(Some(response))
+            }
+            Step::Later(kind, work) => {
+                let work = AssertUnwindSafe(work).catch_unwind();
+                let work = Box::pin(async move { work.await.unwrap_or_else(|panic| panicked(id, panic.as_ref())) });
+                let front = FinishedBy { door: self.door.clone(), activity: self.activity.clone(), kind, framing, began };
+                Answering::Later(Box::new(Unfinished { work, front, _in_flight: in_flight }))
+            }
+        }
+    }
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Now(response) => Poll::Ready(Ok(response.take().unwrap_or_else(|| Response::new(Body::Empty)))),
+            Self::Later(unfinished) => {
+                let mut response = ready!(unfinished.work.as_mut().poll(cx));
+                let FinishedBy { door, activity, kind, framing, began } = &unfinished.front;
+                finish(door, activity, (*kind, *framing, *began), &mut response);
+                Poll::Ready(Ok(response))
+            }
+        }
+    }
+}
+
+fn finish(door: &Door, activity: &Activity, (kind, framing, began): (RequestKind, Framing, Instant), response: &mut Response<Body>) {
+    door.gateway.metrics.answered(kind, response.status(), began.elapsed());
+    let last = match framing {
+        Framing::Http1 => activity.is_draining(),
+        Framing::Http1Chunked => true,
+        Framing::Http2 => false,
+    };
+    if last {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+fn panicked(id: RequestId, panic: &(dyn std::any::Any + Send)) -> Response<Body> {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(request_id = id.as_str(), panic = %for_log(text.unwrap_or("without a message")), "a handler panicked");
+    metrics::panicked();
+    Failure::Internal.answer(&HeaderMap::new(), "", id)
+}
+
+impl Front {
+    fn dispatch(&self, request: Request<Incoming>, id: RequestId, began: Instant) -> Step {
+        let gateway = &self.door.gateway;
+        let fail = |failure: Failure<'_>, host: &str| Step::Now(RequestKind::Page, failure.answer(request.headers(), host, id));
+        if !gateway.rate.admits(began) {
+            metrics::limited("requests");
+            return fail(Failure::TooManyRequests, "");
+        }
+        let host = match request::host(request.uri(), request.headers()) {
+            Ok(host) => host,
+            Err(HostProblem::Missing) => return fail(Failure::NoSingleHost("The request names no host."), ""),
+            Err(HostProblem::Ambiguous) => return fail(Failure::NoSingleHost("The request names more than one host, or a broken one."), ""),
+        };
+        let directory = gateway.services.domains.directory();
+        let Some(domain) = directory.find_raw(host) else {
+            return fail(Failure::WrongHost, "");
+        };
+        let path = request.uri().path();
+        if path.strip_prefix("/api").is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            return Step::Later(RequestKind::Api, self.api(request, id));
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return fail(Failure::MethodNotAllowed, domain.host.as_str());
+        }
+        let (parts, _) = request.into_parts();
+        self.public(parts, domain, id, began)
+    }
+
+    fn public(&self, parts: Parts, domain: &Arc<Domain>, id: RequestId, began: Instant) -> Step {
+        let page = match parts.uri.path() {
+            "/" => landing(domain),
+            "/robots.txt" => pages::cacheable("text/plain; charset=utf-8", pages::robots()),
+            "/favicon.ico" => pages::cacheable("image/x-icon", pages::ico()),
+            "/favicon.svg" => pages::cacheable("image/svg+xml", pages::svg()),
+            _ => {
+                let request = CodeRequest { parts, domain: domain.clone(), remote: self.remote, id };
+                let gateway = &self.door.gateway;
+                return match request.begin(gateway, began) {
+                    Begun::Answered(response) => Step::Now(RequestKind::Redirect, response),
+                    Begun::Unfinished(request, known) => {
+                        Step::Later(RequestKind::Redirect, Box::pin(request.finish(gateway.clone(), known, began)))
+                    }
+                };
+            }
+        };
+        let mut page = page;
+        page.headers_mut().insert(X_REQUEST_ID, id.to_header());
+        Step::Now(RequestKind::Page, page)
+    }
+
+    fn api(&self, request: Request<Incoming>, id: RequestId) -> Later {
+        let options = &self.door.gateway.options;
+        let ip = self.remote.client_ip(request.headers(), options.forwarded_header, &options.trusted_proxies);
+        let (mut parts, body) = request.into_parts();
+        request::strip_internal(&mut parts.headers);
+        parts.extensions.insert(Peer { ip, request_id: id });
+        let body = axum::body::Body::new(TimedBody::new(body, options.timeouts.body));
+        let api = self.door.api.clone();
+        Box::pin(async move {
+            let Ok(response) = api.oneshot(Request::from_parts(parts, body)).await;
+            response.map(Body::Api)
+        })
+    }
+}
+
+/// The domain's own landing place, or the page that says what this is.
+fn landing(domain: &Domain) -> Response<Body> {
+    let elsewhere = domain.landing_url.as_ref().and_then(|url| location(url.as_str(), ""));
+    match elsewhere {
+        Some(location) => pages::elsewhere(location),
+        None => pages::landing(domain.host.as_str()),
+    }
+}

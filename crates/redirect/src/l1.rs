@@ -1,0 +1,141 @@
+//! L1: links in this process's memory, bounded in bytes. Versions never go backwards in it.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::port::LinkChanged;
+use domain::{DomainNo, Slug};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use tokio::time::Instant;
+
+use crate::entry::Entry;
+
+/// What an entry costs beside its own bytes: two reference counts, the rounding of seven allocations,
+/// and the cache's slot and index.
+const OVERHEAD_BYTES: usize = 2 * 16 + 7 * 8 + 64;
+/// A typical entry; the cache sizes its index by it.
+const TYPICAL_BYTES: u64 = 640;
+/// Locks over fills and news. Reads take none of them.
+const STRIPES: usize = 64;
+
+/// That a code, as typed, is an alias in other letters. Needed because a code made elsewhere may differ
+/// from an alias by case only: an alias in memory does not prove that the typed spelling leads there.
+#[derive(Debug)]
+pub(crate) struct Spelling {
+    pub(crate) domain: DomainNo,
+    pub(crate) typed: Box<str>,
+    pub(crate) key: Box<str>,
+    pub(crate) fresh_until: Instant,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Cached {
+    Link(Arc<Entry>),
+    Spelling(Arc<Spelling>),
+}
+
+#[derive(Clone)]
+struct BySize;
+
+impl Weighter<u64, Cached> for BySize {
+    fn weight(&self, _: &u64, value: &Cached) -> u64 {
+        let bytes = match value {
+            Cached::Link(entry) => entry.size(),
+            Cached::Spelling(spelling) => size_of::<Spelling>() + spelling.typed.len() + spelling.key.len(),
+        };
+        u64::try_from(bytes + OVERHEAD_BYTES).unwrap_or(u64::MAX)
+    }
+}
+
+pub(crate) struct L1 {
+    /// By the keyed hash of domain and code: outsiders cannot aim at a slot, and two codes with one
+    /// hash only evict each other, since the value says whose it is.
+    cache: Cache<u64, Cached, BySize>,
+    hasher: RandomState,
+    stripes: [Mutex<()>; STRIPES],
+}
+
+impl L1 {
+    pub(crate) fn new(bytes: u64) -> Self {
+        let items = usize::try_from(bytes / TYPICAL_BYTES).unwrap_or(usize::MAX);
+        Self {
+            cache: Cache::with_weighter(items, bytes, BySize),
+            hasher: RandomState::new(),
+            stripes: std::array::from_fn(|_| Mutex::new(())),
+        }
+    }
+
+    fn hash(&self, domain: DomainNo, text: &str) -> u64 {
+        self.hasher.hash_one((domain.get(), text))
+    }
+
+    fn stripe(&self, hash: u64) -> MutexGuard<'_, ()> {
+        let index = usize::try_from(hash % STRIPES as u64).unwrap_or(0);
+        self.stripes[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The entry for a code as typed, and whether that it leads there is still fresh.
+    pub(crate) fn get(&self, domain: DomainNo, slug: Slug<'_>, now: Instant) -> Option<(Arc<Entry>, bool)> {
+        match self.cache.get(&self.hash(domain, slug.as_str()))? {
+            Cached::Link(entry) => entry.is_for(domain, slug.as_str()).then_some((entry, true)),
+            Cached::Spelling(spelling) => {
+                if spelling.domain != domain || *spelling.typed != *slug.as_str() {
+                    return None;
+                }
+                let Cached::Link(entry) = self.cache.get(&self.hash(domain, &spelling.key))? else { return None };
+                let leads_there = entry.is_alias && entry.is_for(domain, &spelling.key);
+                leads_there.then_some((entry, now < spelling.fresh_until))
+            }
+        }
+    }
+
+    /// Keeps `entry`, found for the code `typed`, unless a newer version or a later read of the link is there already.
+    /// Answers with the one that stays.
+    pub(crate) fn put(&self, entry: Arc<Entry>, typed: &str) -> Arc<Entry> {
+        let domain = entry.route.domain;
+        if *entry.key != *typed {
+            let spelling = Spelling { domain, typed: typed.into(), key: entry.key.clone(), fresh_until: entry.freshness.until };
+            self.cache.insert(self.hash(domain, typed), Cached::Spelling(Arc::new(spelling)));
+        }
+        let hash = self.hash(domain, &entry.key);
+        let _stripe = self.stripe(hash);
+        if let Some(Cached::Link(old)) = self.cache.peek(&hash)
+            && old.is_for(domain, &entry.key)
+        {
+            if (old.route.version, old.freshness.read_at) > (entry.route.version, entry.freshness.read_at) {
+                return old;
+            }
+            entry.inherit(&old);
+        }
+        self.cache.insert(hash, Cached::Link(entry.clone()));
+        entry
+    }
+
+    /// The store says that no link has this code.
+    pub(crate) fn forget(&self, domain: DomainNo, typed: &str) {
+        self.cache.remove(&self.hash(domain, typed));
+    }
+
+    /// The entry stays, to be served should the store not answer, but it is fresh no more.
+    pub(crate) fn heard_of(&self, news: &LinkChanged) {
+        let hash = self.hash(news.domain, &news.key);
+        let _stripe = self.stripe(hash);
+        match self.cache.peek(&hash) {
+            Some(Cached::Link(entry)) if entry.is_for(news.domain, &news.key) => entry.heard_of(news.version, news.blocked),
+            // A code made elsewhere now stands where an alias in other letters was found.
+            Some(Cached::Spelling(_)) => {
+                self.cache.remove(&hash);
+            }
+            Some(Cached::Link(_)) | None => {}
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.cache.len()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.cache.weight()
+    }
+}

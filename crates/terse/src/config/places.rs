@@ -1,0 +1,245 @@
+//! Values that name a place: addresses, and backends by URL.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use domain::Host;
+
+/// An address and port to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listen(SocketAddr);
+
+impl Listen {
+    pub(crate) const fn local(port: u16) -> Self {
+        Self(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port))
+    }
+
+    pub(crate) fn address(self) -> SocketAddr {
+        self.0
+    }
+
+    pub(crate) fn port(self) -> u16 {
+        self.0.port()
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "expected ADDRESS:PORT, such as 127.0.0.1:8080, 0.0.0.0:80 or [::]:8080".to_owned();
+        match text.strip_prefix("localhost:") {
+            Some(port) => port.parse().map(Self::local).map_err(|_| wrong()),
+            None => text.parse().map(Self).map_err(|_| wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    const fn usual_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// `http://host[:port]` or `https://…`, without a path: what short links begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PublicUrl {
+    scheme: Scheme,
+    host: Host,
+}
+
+impl PublicUrl {
+    pub(super) fn local(scheme: Scheme, port: u16) -> Self {
+        let host = if port == scheme.usual_port() { "localhost".to_owned() } else { format!("localhost:{port}") };
+        Self { scheme, host: Host::from_stored(&host) }
+    }
+
+    pub(crate) fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The port that a browser would go to.
+    pub(crate) fn port(&self) -> u16 {
+        let port = self.host.as_str()[self.host.name().len()..].strip_prefix(':');
+        port.and_then(|port| port.parse().ok()).unwrap_or_else(|| self.scheme.usual_port())
+    }
+}
+
+impl FromStr for PublicUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "expected http:// or https:// and a host without a path, such as https://go.example.com".to_owned();
+        let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return Err(wrong()),
+        };
+        let host = Host::parse(rest.strip_suffix('/').unwrap_or(rest)).map_err(|_| wrong())?;
+        let url = Self { scheme, host };
+        // `https://x:443` and `https://x` are one host, and requests name it without the port.
+        let host = if url.port() == scheme.usual_port() { Host::from_stored(url.host.name()) } else { url.host };
+        Ok(Self { scheme, host })
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.as_str(), self.host)
+    }
+}
+
+/// Where links, keys, statistics and all else are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    Sqlite(PathBuf),
+}
+
+/// The second cache tier; the first is always in process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cache {
+    Memory,
+}
+
+/// Where clicks are logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ClicksUrl {
+    File(PathBuf),
+}
+
+/// Schemes of the distributed shape: known, so that the message can say why they do not work here.
+const DISTRIBUTED: &[&str] = &["scylla", "cassandra", "redis", "rediss", "redis-cluster", "kafka"];
+
+/// What follows `known` and its colon, or a message that lists the known form.
+fn after_scheme<'a>(text: &'a str, known: &str, form: &str) -> Result<&'a str, String> {
+    let (scheme, rest) = text.split_once(':').ok_or_else(|| format!("expected {form}"))?;
+    if scheme == known {
+        return Ok(rest);
+    }
+    let scheme: String = scheme.chars().take(32).collect();
+    if DISTRIBUTED.contains(&scheme.as_str()) {
+        return Err(format!("`{scheme}:` comes with the distributed shape, which this version does not have yet; use {form}"));
+    }
+    Err(format!("`{}:` is not a known scheme; known: {form}", scheme.escape_debug()))
+}
+
+fn path_of(rest: &str, form: &str) -> Result<PathBuf, String> {
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    if path.is_empty() { Err(format!("expected {form}")) } else { Ok(path.into()) }
+}
+
+impl Store {
+    pub(crate) fn exists(&self) -> bool {
+        let Self::Sqlite(path) = self;
+        path.exists()
+    }
+}
+
+impl FromStr for Store {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const FORM: &str = "sqlite:PATH";
+        path_of(after_scheme(text, "sqlite", FORM)?, FORM).map(Self::Sqlite)
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Sqlite(path) = self;
+        write!(f, "sqlite:{}", path.display())
+    }
+}
+
+impl FromStr for Cache {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const FORM: &str = "memory:";
+        match after_scheme(text, "memory", FORM)? {
+            "" => Ok(Self::Memory),
+            _ => Err(format!("expected {FORM}")),
+        }
+    }
+}
+
+impl fmt::Display for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("memory:")
+    }
+}
+
+impl FromStr for ClicksUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const FORM: &str = "file:FOLDER";
+        path_of(after_scheme(text, "file", FORM)?, FORM).map(Self::File)
+    }
+}
+
+impl fmt::Display for ClicksUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::File(path) = self;
+        write!(f, "file:{}", path.display())
+    }
+}
+
+/// The value of a header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HeaderText(http::HeaderValue);
+
+impl HeaderText {
+    pub(crate) const fn from_static(text: &'static str) -> Self {
+        Self(http::HeaderValue::from_static(text))
+    }
+
+    pub(crate) fn value(&self) -> http::HeaderValue {
+        self.0.clone()
+    }
+}
+
+impl FromStr for HeaderText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "expected printable ASCII, as headers are made of".to_owned();
+        let value = http::HeaderValue::from_str(text).map_err(|_| wrong())?;
+        if value.to_str().is_ok() { Ok(Self(value)) } else { Err(wrong()) }
+    }
+}
+
+impl fmt::Display for HeaderText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.to_str().unwrap_or_default())
+    }
+}

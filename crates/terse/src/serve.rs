@@ -1,0 +1,199 @@
+//! `terse serve`: a start, a life and an end.
+//!
+//! Start: folder locked → ports bound → stores opened → services wired → door open → admin key, if first → ready.
+//! End: as `chassis::lifecycle` says, then the stores are closed and the folder is given back.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use chassis::admin::{self, Admin};
+use chassis::config::Loaded;
+use chassis::{Lifecycle, telemetry};
+use tokio::net::TcpListener;
+
+use crate::config::{Config, Listen, PublicUrl};
+use crate::data_folder::{self, RunNote, admin_key_path};
+use crate::doctor;
+use crate::key_create::make_admin_key;
+use crate::output::{Output, say};
+use crate::wire::{self, Process};
+
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+const COMMIT: Option<&str> = option_env!("TERSE_COMMIT");
+const BUILD_INFO: &str = "terse_build_info";
+
+pub(crate) async fn run(loaded: &Loaded<Config>, output: Output) -> anyhow::Result<ExitCode> {
+    let config = &loaded.settings;
+    telemetry::init_logs(config.log.format, config.log.level);
+    let metrics = telemetry::install_metrics()?;
+    telemetry::build_info(BUILD_INFO, VERSION, COMMIT.unwrap_or("unknown"));
+    doctor::raise_open_files();
+
+    let lock = data_folder::take(loaded)?;
+    let public = bind(loaded, "listen", config.listen.0)?;
+    let admin = bind(loaded, "admin_listen", config.admin_listen.0)?;
+    let lifecycle = Lifecycle::new(config.drain_grace_s.0);
+    let starting = lifecycle.latch();
+    telemetry::spawn_upkeep(&lifecycle, metrics.clone());
+
+    let public_url = public_url(config, public.local_addr()?.port());
+    let process = wire::start(loaded, &public_url, &lifecycle).await?;
+    let public = process.open_door(public, &lifecycle).await.with_context(|| tls_mend(loaded))?;
+    // Last of what can fail: the key is shown once.
+    let new_key = first_admin_key(&process, &config.data).await?;
+
+    let admin_state = Admin { config: loaded.to_json(), metrics: Some(metrics), before_metrics: None, checks: process.checks(&config.data) };
+    let note = RunNote {
+        pid: std::process::id(),
+        version: VERSION.into(),
+        admin: admin::serve(admin, admin_state, &lifecycle)?,
+        public,
+        public_url: public_url.to_string(),
+    };
+    note.write(&config.data).with_context(|| loaded.describe("data"))?;
+    drop(starting);
+    match output {
+        Output::Text => say(banner(loaded, &note, new_key.as_deref())),
+        Output::Json => say(serde_json::json!({ "run": note, "admin_key": new_key })),
+    }
+
+    let code = lifecycle.run_to_end().await;
+    process.close().await;
+    RunNote::remove(&config.data);
+    drop(lock);
+    tracing::info!(exit_code = code, "stores closed, data folder given back");
+    Ok(ExitCode::from(code))
+}
+
+fn public_url(config: &Config, port: u16) -> PublicUrl {
+    config.public_url.clone().map_or_else(|| config.default_public_url(port), |url| url.0)
+}
+
+fn bind(loaded: &Loaded<Config>, key: &str, listen: Listen) -> anyhow::Result<TcpListener> {
+    gateway::Server::listen(listen.address()).map_err(|error| {
+        let flag = key.replace('_', "-");
+        let known = [
+            (ErrorKind::AddrInUse, "another process listens there: stop it, or choose another port"),
+            (ErrorKind::PermissionDenied, "this user may not listen there: grant CAP_NET_BIND_SERVICE, or choose a port from 1024 on"),
+            (ErrorKind::AddrNotAvailable, "this machine does not have that address: choose 0.0.0.0 or another"),
+        ];
+        let mend = known.iter().find(|(kind, _)| *kind == error.kind()).map_or("choose another", |(_, mend)| mend);
+        let value = loaded.describe(key);
+        anyhow::Error::new(error).context(format!("{value}\n  cannot listen there; {mend} with --{flag}"))
+    })
+}
+
+fn tls_mend(loaded: &Loaded<Config>) -> String {
+    let (cert, key) = (loaded.describe("tls.cert"), loaded.describe("tls.key"));
+    format!("{cert}\n{key}\n  certificate and key cannot be used; name two PEM files that belong together, or leave both out")
+}
+
+/// A store without any key gets one, so that the first start is enough to begin.
+async fn first_admin_key(process: &Process, data: &Path) -> anyhow::Result<Option<String>> {
+    if process.services.keys.any().await.context("the keys cannot be read")? {
+        return Ok(None);
+    }
+    let key = make_admin_key(process.services.keys.as_ref(), process.services.ids.as_ref(), data, "first start").await?;
+    Ok(Some(key))
+}
+
+fn banner(loaded: &Loaded<Config>, note: &RunNote, new_key: Option<&str>) -> String {
+    let data = &loaded.settings.data;
+    let absolute = std::path::absolute(data).unwrap_or_else(|_| data.clone());
+    let key_path = admin_key_path(&absolute);
+    let url = &note.public_url;
+    let state = if new_key.is_some() { "new" } else { "existing" };
+    let mut lines = vec![
+        format!("terse {VERSION}: everything in one process"),
+        String::new(),
+        format!("  Public     {url}  (listening on {})", note.public),
+        format!("  API        {url}/api/v1"),
+        format!("  Admin      http://{}  (/livez /readyz /metrics /config)", note.admin),
+        format!("  Data       {}  ({state})", absolute.display()),
+        format!("  Config     {}  (terse config show --origin)", loaded.summary()),
+    ];
+    if let Some(key) = new_key {
+        lines.push(format!("  Admin key  {key}"));
+        lines.push(format!("             shown once; also in {}", key_path.display()));
+    }
+    if new_key.is_some() || key_path.exists() {
+        lines.push(String::new());
+        lines.push("Try:".into());
+        lines.push(curl(loaded, note, &key_path));
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// A line that works when it is pasted into a shell on this machine.
+fn curl(loaded: &Loaded<Config>, note: &RunNote, key_path: &Path) -> String {
+    // Loopback names are the default domain, so the line works before DNS and proxies do.
+    let base = match &loaded.settings.tls.cert {
+        Some(_) => note.public_url.clone(),
+        None => format!("http://{}", doctor::reachable(note.public)),
+    };
+    format!(
+        "  curl -sS {base}/api/v1/links -H \"Authorization: Bearer $(cat {})\" -H 'Content-Type: application/json' -d '{{\"target\":\"https://example.com/a\"}}'",
+        shell_quoted(&key_path.display().to_string())
+    )
+}
+
+fn shell_quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use chassis::config::{Flag, Sources, load};
+
+    use super::*;
+
+    fn loaded(data: &str) -> Loaded<Config> {
+        let flags = vec![Flag { key: "data".into(), name: "--data".into(), value: data.into() }];
+        load(&Sources { flags, ..Sources::default() }).unwrap()
+    }
+
+    fn note() -> RunNote {
+        RunNote {
+            pid: 1,
+            version: VERSION.into(),
+            public: ([0, 0, 0, 0], 8080).into(),
+            admin: ([127, 0, 0, 1], 8081).into(),
+            public_url: "https://go.example.com".into(),
+        }
+    }
+
+    #[test]
+    fn the_banner_shows_the_key_once_and_a_curl_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let loaded = loaded(folder.path().to_str().unwrap());
+        let first = banner(&loaded, &note(), Some("tk_first"));
+        for part in ["https://go.example.com/api/v1", "http://127.0.0.1:8081", "tk_first", "(new)", "1 from flags", "curl -sS http://127.0.0.1:8080/api/v1/links"] {
+            assert!(first.contains(part), "{part} not in {first}");
+        }
+        std::fs::write(admin_key_path(folder.path()), "tk_first").unwrap();
+        let second = banner(&loaded, &note(), None);
+        assert!(!second.contains("tk_first") && second.contains("curl") && second.contains("(existing)"), "{second}");
+    }
+
+    #[test]
+    fn odd_paths_are_quoted_for_the_shell() {
+        assert_eq!(shell_quoted("/srv/terse-data"), "/srv/terse-data");
+        assert_eq!(shell_quoted("/my data/it's"), r"'/my data/it'\''s'");
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_names_value_origin_and_mend() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let text = taken.local_addr().unwrap().to_string();
+        let flags = vec![Flag { key: "listen".into(), name: "--listen".into(), value: text.clone() }];
+        let loaded: Loaded<Config> = load(&Sources { flags, ..Sources::default() }).unwrap();
+        let error = format!("{:#}", bind(&loaded, "listen", loaded.settings.listen.0).unwrap_err());
+        for part in [text.as_str(), "flag --listen", "another process listens there", "choose another port with --listen"] {
+            assert!(error.contains(part), "{part} not in {error}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! End to end: the real binary, on real ports and files. One file a theme.
+
+mod client;
+mod cluster;
+
+mod attacks;
+mod changes;
+mod clicks;
+mod creates;
+mod faults;
+mod keys;
+mod kill;
+mod pages;
+mod redirects;
+mod stops;
