@@ -67,6 +67,8 @@ pub fn init_logs(format: LogFormat, level: LogLevel) {
         .with_writer(std::io::stderr)
         .with_ansi(on_terminal && lines == Lines::Pretty)
         .event_format(lines)
+        // Its own complaint would be a panic where standard error cannot be written, e.g. on a full disk.
+        .log_internal_errors(false)
         .finish();
     // Only tests call this more than once in a process.
     let _ = tracing::subscriber::set_global_default(subscriber);

@@ -85,6 +85,8 @@ impl Service {
         what: &'static str,
         edit: impl Fn(&mut Link) -> Result<()>,
     ) -> Result<Link> {
+        let at = usize::try_from(id.get() % self.turns.len() as u64).unwrap_or_default();
+        let _turn = self.turns[at].lock().await;
         for _ in 0..RETRIES_MAX {
             let old = self.visible(context, id).await?;
             check_version(&old, if_version)?;

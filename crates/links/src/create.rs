@@ -223,13 +223,13 @@ impl Service {
         }
         for (_, slot) in &slots {
             if let Err(error) = self.open_domain_to(&slot.code, &slot.plan.domain).await {
-                return fail_all(slots, &error);
+                return fail_all(&slots, error);
             }
         }
         let links: Vec<_> = slots.iter().map(|(_, slot)| slot.plan.link(slot.id, slot.code.clone(), context, self)).collect();
         let inserted = match self.insert_or_look(links.clone()).await {
             Ok(inserted) => inserted,
-            Err(error) => return fail_all(slots, &error),
+            Err(error) => return fail_all(&slots, error),
         };
         let mut outcomes = Vec::with_capacity(slots.len());
         for (((i, slot), link), inserted) in slots.into_iter().zip(links).zip(inserted) {
@@ -314,17 +314,15 @@ fn too_few() -> Error {
     Error::new(Reason::Internal, "fewer answers than questions")
 }
 
-/// The batch failed as a whole: each item says so.
-fn fail_all(slots: Vec<(usize, Slot)>, error: &Error) -> Vec<(usize, Result<Created>)> {
-    tracing::warn!(%error, source = std::error::Error::source(error).map(tracing::field::display), "links not stored");
+/// The batch failed as a whole: each item says so, and the first one why.
+fn fail_all(slots: &[(usize, Slot)], error: Error) -> Vec<(usize, Result<Created>)> {
+    let (reason, detail, after) = (error.reason(), error.detail().to_owned(), error.retry_after());
     let copy = || {
-        let copy = Error::new(error.reason(), error.detail());
-        match error.retry_after() {
-            Some(after) => copy.with_retry_after(after),
-            None => copy,
-        }
+        let copy = Error::new(reason, detail.clone());
+        if let Some(after) = after { copy.with_retry_after(after) } else { copy }
     };
-    slots.into_iter().map(|(i, _)| (i, Err(copy()))).collect()
+    let errors = std::iter::once(error).chain(std::iter::repeat_with(copy));
+    slots.iter().zip(errors).map(|((i, _), error)| (*i, Err(error))).collect()
 }
 
 fn count(outcomes: &[Result<Created>]) {

@@ -15,6 +15,9 @@ use crate::blocklist::Blocklist;
 use crate::codes::{CodeMaker, CodePool};
 use crate::jobs::JobQueue;
 
+/// Links changed at the same time without sharing a lock, but by chance.
+const TURNS: usize = 256;
+
 #[derive(Clone, Debug)]
 pub struct Options {
     /// For links that do not name one.
@@ -63,6 +66,8 @@ pub struct Service {
     pub(crate) pool: Arc<CodePool>,
     pub(crate) maker: CodeMaker,
     pub(crate) queue: JobQueue,
+    /// Changes of one link in this process wait for each other rather than make each other start again.
+    pub(crate) turns: Vec<tokio::sync::Mutex<()>>,
 }
 
 impl Service {
@@ -75,6 +80,7 @@ impl Service {
             options,
             deps,
             queue,
+            turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
         });
         worker.start(service.clone(), life);
         crate::claims::sweep(service.clone(), life);

@@ -139,3 +139,94 @@ impl L1 {
         self.cache.weight()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use domain::{Code, Link, LinkId, Owner, State, Target, UnixMs};
+
+    use super::*;
+    use crate::entry::Freshness;
+
+    fn entry(version: u32, code: Code, read_at: Instant) -> Arc<Entry> {
+        let at = UnixMs::new(0);
+        let link = Link {
+            id: LinkId::new(1),
+            domain: DomainNo::DEFAULT,
+            code,
+            owner: Owner::from_stored("ann"),
+            target: Target::from_stored("https://example.com/"),
+            title: None,
+            tags: Vec::new(),
+            state: State::Active,
+            blocked: None,
+            redirect_status: None,
+            caching: None,
+            forward_query: false,
+            starts_at: None,
+            expires_at: None,
+            max_clicks: None,
+            created_at: at,
+            updated_at: at,
+            version,
+            change_id: 0,
+        };
+        Arc::new(Entry::new(link, Freshness { read_at, until: read_at + Duration::from_mins(1), delta: Duration::ZERO }))
+    }
+
+    fn alias() -> Code {
+        Code::parse_alias("My-Alias").unwrap()
+    }
+
+    fn get(l1: &L1, code: &str) -> Option<u32> {
+        l1.get(DomainNo::DEFAULT, Slug::parse(code)?, Instant::now()).map(|(entry, _)| entry.route.version)
+    }
+
+    #[test]
+    fn neither_an_older_version_nor_an_older_read_replaces_what_is_there() {
+        let l1 = L1::new(1 << 20);
+        let now = Instant::now();
+        let newer = l1.put(entry(2, alias(), now), "my-alias");
+        let late = l1.put(entry(1, alias(), now + Duration::from_secs(1)), "MY-ALIAS");
+        assert!(Arc::ptr_eq(&newer, &late), "who reads late is answered with the newer one");
+        assert_eq!((get(&l1, "my-alias"), get(&l1, "MY-ALIAS")), (Some(2), Some(2)));
+        let again = l1.put(entry(2, alias(), now + Duration::from_secs(1)), "my-alias");
+        let late = l1.put(entry(2, alias(), now), "my-alias");
+        assert!(Arc::ptr_eq(&again, &late), "an older read would only expire sooner");
+    }
+
+    #[test]
+    fn a_late_read_inherits_the_news_of_what_it_replaces() {
+        let l1 = L1::new(1 << 20);
+        let now = Instant::now();
+        l1.put(entry(1, alias(), now), "my-alias");
+        let news = LinkChanged { link: LinkId::new(1), domain: DomainNo::DEFAULT, key: "my-alias".into(), version: 2, blocked: true };
+        l1.heard_of(&news);
+        let late = l1.put(entry(1, alias(), now + Duration::from_secs(1)), "my-alias");
+        assert!(late.is_superseded() && late.is_taken_down());
+        let read_again = l1.put(entry(2, alias(), now + Duration::from_secs(1)), "my-alias");
+        assert!(!read_again.is_superseded() && !read_again.is_taken_down());
+    }
+
+    #[test]
+    fn a_code_made_elsewhere_is_not_found_in_other_letters_nor_behind_an_alias() {
+        let l1 = L1::new(1 << 20);
+        let now = Instant::now();
+        l1.put(entry(1, Code::parse_foreign("as.Typed").unwrap(), now), "as.Typed");
+        assert_eq!((get(&l1, "as.Typed"), get(&l1, "as.typed")), (Some(1), None));
+        l1.put(entry(1, alias(), now), "MY-ALIAS");
+        assert_eq!((get(&l1, "MY-ALIAS"), get(&l1, "my-ALIAS")), (Some(1), None), "a spelling must have been looked up itself");
+        let news = LinkChanged { link: LinkId::new(2), domain: DomainNo::DEFAULT, key: "MY-ALIAS".into(), version: 1, blocked: false };
+        l1.heard_of(&news);
+        assert_eq!((get(&l1, "MY-ALIAS"), get(&l1, "my-alias")), (None, Some(1)));
+    }
+
+    #[test]
+    fn two_codes_of_one_hash_are_not_taken_for_each_other() {
+        let l1 = L1::new(1 << 20);
+        let other = entry(1, alias(), Instant::now());
+        l1.cache.insert(l1.hash(DomainNo::DEFAULT, "another"), Cached::Link(other));
+        assert_eq!(get(&l1, "another"), None);
+    }
+}

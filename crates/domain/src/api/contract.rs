@@ -9,6 +9,10 @@ pub mod links {
     pub use crate::api::links::contract::*;
 }
 
+pub mod resolver {
+    pub use crate::api::resolver::contract::*;
+}
+
 pub mod stats {
     pub use crate::api::stats::contract::*;
 }

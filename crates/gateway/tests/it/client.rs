@@ -7,51 +7,51 @@ use tokio::net::TcpStream;
 
 use crate::world::World;
 
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     unread: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Reply {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
         let first = values.next();
         assert!(values.next().is_none(), "two `{name}` in {self:?}");
         first
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 }
 
 impl Client {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).await.unwrap())
     }
 
-    pub fn over(stream: TcpStream) -> Self {
+    fn over(stream: TcpStream) -> Self {
         Self { stream, unread: Vec::new() }
     }
 
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
     /// Sends as much as the server takes, without end: answers when it has closed.
-    pub async fn flood(&mut self, bytes: &[u8]) {
+    pub(crate) async fn flood(&mut self, bytes: &[u8]) {
         while self.stream.write_all(bytes).await.is_ok() {}
     }
 
     /// The next answer; `None` when the server closed before its first byte.
-    pub async fn reply(&mut self) -> Option<Reply> {
+    pub(crate) async fn reply(&mut self) -> Option<Reply> {
         let head_len = loop {
             if let Some(at) = self.unread.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;
@@ -76,7 +76,7 @@ impl Client {
     }
 
     /// Whether the server has closed, with nothing more said.
-    pub async fn is_closed(&mut self) -> bool {
+    pub(crate) async fn is_closed(&mut self) -> bool {
         self.unread.is_empty() && !self.read_more().await
     }
 
@@ -94,7 +94,7 @@ impl Client {
 }
 
 /// `GET /a\r\nName: value` and the like, for `s.example`, on a connection of its own.
-pub async fn ask(world: &World, request: &str) -> Reply {
+pub(crate) async fn ask(world: &World, request: &str) -> Reply {
     let (line, headers) = request.split_once("\r\n").unwrap_or((request, ""));
     let host = if headers.to_ascii_lowercase().contains("host:") { "" } else { "Host: s.example\r\n" };
     let headers = if headers.is_empty() { String::new() } else { format!("{headers}\r\n") };

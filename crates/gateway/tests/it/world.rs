@@ -20,28 +20,28 @@ use domain::{
 use gateway::{Gateway, Options, Server, Services};
 use tokio::sync::Notify;
 
-pub const NOW: UnixMs = UnixMs::new(1_800_000_000_000);
-pub const TARGET: &str = "https://example.com/a?b=1#c";
+pub(crate) const NOW: UnixMs = UnixMs::new(1_800_000_000_000);
+pub(crate) const TARGET: &str = "https://example.com/a?b=1#c";
 
 /// What somebody asked the resolver.
 #[derive(Clone, Debug)]
-pub struct Asked {
-    pub code: String,
-    pub ip: IpAddr,
-    pub country: Option<String>,
-    pub purpose: Purpose,
+pub(crate) struct Asked {
+    pub(crate) code: String,
+    pub(crate) ip: IpAddr,
+    pub(crate) country: Option<String>,
+    pub(crate) purpose: Purpose,
 }
 
 /// Answers by code; see [`Script::scripted`].
-pub struct Script {
-    pub asked: Mutex<Vec<Asked>>,
+pub(crate) struct Script {
+    pub(crate) asked: Mutex<Vec<Asked>>,
     /// `slow` waits for it.
-    pub release: Notify,
+    pub(crate) release: Notify,
     /// Told when `slow` waits.
-    pub waiting: Notify,
+    pub(crate) waiting: Notify,
 }
 
-pub fn route(code: &str) -> Route {
+pub(crate) fn route(code: &str) -> Route {
     Route {
         link: LinkId::new(77),
         domain: DomainNo::DEFAULT,
@@ -122,7 +122,7 @@ impl Resolver for Script {
     }
 }
 
-pub struct Hosts(Mutex<Arc<Directory>>);
+pub(crate) struct Hosts(Mutex<Arc<Directory>>);
 
 fn domain(no: u32, host: &str) -> Domain {
     Domain {
@@ -180,7 +180,7 @@ impl DomainStore for Hosts {
 
 /// Counts for ever: no window passes within a test.
 #[derive(Default)]
-pub struct Counting(Mutex<HashMap<(&'static str, u64), u32>>);
+pub(crate) struct Counting(Mutex<HashMap<(&'static str, u64), u32>>);
 
 #[async_trait]
 impl RateLimiter for Counting {
@@ -306,25 +306,25 @@ impl KeyStore for Absent {
     }
 }
 
-pub struct World {
-    pub address: SocketAddr,
-    pub life: Lifecycle,
-    pub script: Arc<Script>,
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) life: Lifecycle,
+    pub(crate) script: Arc<Script>,
 }
 
 impl World {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
-    pub async fn with(choose: impl FnOnce(&mut Options)) -> Self {
+    pub(crate) async fn with(choose: impl FnOnce(&mut Options)) -> Self {
         let mut options = Options::default();
         choose(&mut options);
         let life = Lifecycle::new(Duration::from_secs(30));
         Self::listen(([127, 0, 0, 1], 0).into(), options, &life).await.unwrap()
     }
 
-    pub async fn listen(address: SocketAddr, options: Options, life: &Lifecycle) -> std::io::Result<Self> {
+    pub(crate) async fn listen(address: SocketAddr, options: Options, life: &Lifecycle) -> std::io::Result<Self> {
         let script = Arc::new(Script { asked: Mutex::default(), release: Notify::new(), waiting: Notify::new() });
         let absent = Arc::new(Absent);
         let services = Services {
@@ -342,7 +342,7 @@ impl World {
         Ok(Self { address, life: life.clone(), script })
     }
 
-    pub fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.script.asked.lock().unwrap().clone()
     }
 }

@@ -107,27 +107,6 @@ async fn news_during_a_read_is_not_overwritten_by_what_was_read_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_read_of_another_spelling_does_not_replace_a_newer_one() {
-    let world = World::with(exact()).await;
-    world.events_are_lost.store(true, Ordering::SeqCst);
-    world.write(&link(1, "raced"));
-    let permits = close_gate(&world);
-    let race = async {
-        world.looked.notified().await;
-        retarget(&world, "raced", "https://example.com/new");
-        let newer = async {
-            world.looked.notified().await;
-            world.gate.add_permits(permits);
-        };
-        tokio::join!(world.follow("raced"), newer).0
-    };
-    let (older, newer) = tokio::join!(world.follow("RACED"), race);
-    assert!(older.is_ok());
-    assert!(newer.is_ok());
-    assert!(leads_to(&world.follow("raced").await, "https://example.com/new"));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_thousand_at_once_are_one_read() {
     let world = World::new().await;
     world.write(&link(1, "hot"));

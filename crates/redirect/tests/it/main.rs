@@ -9,7 +9,7 @@ mod freshness;
 mod proof;
 mod world;
 
-use domain::api::resolver_contract::all;
+use domain::api::contract::resolver::all;
 
 #[tokio::test]
 async fn contract() {

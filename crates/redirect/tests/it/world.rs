@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chassis::Lifecycle;
-use domain::api::{Answer, Ask, Deadline, Purpose, Resolver, Visit, resolver_contract};
+use domain::api::{Answer, Ask, Deadline, Purpose, Resolver, Visit, contract};
 use domain::code::Issued;
 use domain::port::{
     Budget, ClickBudget, ClickLog, Clock, DomainAdded, DomainStore, Dropped, Geo, Inserted, IssuedBounds, LinkChanged, LinkEvents,
@@ -232,7 +232,7 @@ impl World {
 }
 
 #[async_trait]
-impl resolver_contract::World for World {
+impl contract::resolver::World for World {
     fn resolver(&self) -> Arc<dyn Resolver> {
         self.service().clone()
     }

@@ -87,7 +87,7 @@ async fn mistakes_are_told_with_value_origin_and_mend() {
     let good = std::fs::read(&database).expect("the database");
     let mut newer = good.clone();
     newer[60..64].copy_from_slice(&9_999_u32.to_be_bytes());
-    for (content, needle) in [(newer, "9999"), (b"this is not a database at all, but long enough to be looked at".to_vec(), "database")] {
+    for (content, needle) in [(newer, "9999"), (b"this is not a database at all, but long enough to be looked at".to_vec(), "SQLite")] {
         std::fs::write(&database, content).expect("written");
         let refused = cluster.command().args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).output().expect("it ends");
         let text = String::from_utf8_lossy(&refused.stderr).into_owned();

@@ -26,6 +26,8 @@ struct Faulty {
     full: AtomicBool,
     /// Syncs that fail from now on.
     failing_syncs: AtomicUsize,
+    /// Syncs succeed and make nothing durable.
+    lies: AtomicBool,
     /// Where the state of every file at its last sync is kept.
     durable: Option<PathBuf>,
 }
@@ -33,7 +35,7 @@ struct Faulty {
 impl Faulty {
     fn keep(&self, file: &File) -> io::Result<()> {
         use std::os::fd::AsRawFd as _;
-        let Some(folder) = &self.durable else { return Ok(()) };
+        let Some(folder) = self.durable.as_ref().filter(|_| !self.lies.load(Ordering::Relaxed)) else { return Ok(()) };
         let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
         fs::copy(&path, folder.join(path.file_name().unwrap())).map(drop)
     }
