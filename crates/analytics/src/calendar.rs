@@ -55,7 +55,10 @@ impl Buckets {
                 starts.push(start);
             }
             if starts.len() > SERIES_LEN_MAX {
-                let detail = format!("the period has more than {SERIES_LEN_MAX} buckets of one {}; choose a shorter one, or a longer interval", query.interval.as_str());
+                let detail = format!(
+                    "the period has more than {SERIES_LEN_MAX} buckets of one {}; choose a shorter one, or a longer interval",
+                    query.interval.as_str()
+                );
                 return Err(Error::field("/interval", Reason::InvalidField, detail));
             }
         }

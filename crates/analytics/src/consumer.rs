@@ -173,7 +173,11 @@ impl<S: ClickSource> Service<S> {
         let chunk_start = progress.unwrap_or(0) / CLICK_CHUNK_LEN * CLICK_CHUNK_LEN;
         let start = self.source.seek(chunk_start).await?;
         if start > chunk_start {
-            tracing::info!(wanted = chunk_start, start, "the log no longer has the start of the open chunk; rows of its time stay as they are");
+            tracing::info!(
+                wanted = chunk_start,
+                start,
+                "the log no longer has the start of the open chunk; rows of its time stay as they are"
+            );
         }
         let stored = progress.unwrap_or(0).max(start);
         self.progress.send_replace(progress.unwrap_or(0));

@@ -108,7 +108,10 @@ impl Fold {
         debug_assert_eq!(offset / CLICK_CHUNK_LEN, self.chunk, "a record of another chunk");
         let slot = Slot::at(click.at);
         let is_new = offset >= self.stored;
-        let apart = self.truncated.as_mut().is_some_and(|truncated| slot <= *truncated.last_slot.get_or_insert_with(|| Slot::new(slot.get().saturating_add(LATE_MAX))));
+        let apart = self
+            .truncated
+            .as_mut()
+            .is_some_and(|truncated| slot <= *truncated.last_slot.get_or_insert_with(|| Slot::new(slot.get().saturating_add(LATE_MAX))));
         if apart && !is_new {
             return;
         }

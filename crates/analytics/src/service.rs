@@ -134,7 +134,14 @@ impl Stats for Service {
         within(deadline, self.read_series(subject, query)).await
     }
 
-    async fn breakdown(&self, subject: &Subject, dimension: Dimension, period: Option<Period>, limit: usize, deadline: Deadline) -> Result<Vec<Share>> {
+    async fn breakdown(
+        &self,
+        subject: &Subject,
+        dimension: Dimension,
+        period: Option<Period>,
+        limit: usize,
+        deadline: Deadline,
+    ) -> Result<Vec<Share>> {
         within(deadline, self.read_breakdown(subject, dimension, period, limit)).await
     }
 

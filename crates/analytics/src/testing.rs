@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use domain::port::{DirtyDay, Dimensions, LogId, LogPosition, Part, PortResult, Rollup, RollupUnit, StatsStore, Tally, TallySum, Want};
+use domain::port::{Dimensions, DirtyDay, LogId, LogPosition, Part, PortResult, Rollup, RollupUnit, StatsStore, Tally, TallySum, Want};
 use domain::{Counts, LinkId, Owner, Slot, Subject, UnixMs};
 
 type PartKey = (Subject, Slot, LogId, u32, u64);
@@ -89,8 +89,12 @@ impl StatsStore for MemoryStats {
             days.into_iter().all(|day| !data.dirty.contains_key(&(day, subject.clone())))
         };
         let range = (subject.clone(), unit, from)..(subject.clone(), unit, to.max(from));
-        let found: Vec<_> =
-            data.rollups.range(range).filter(|((.., number), _)| clean(*number)).map(|((.., number), tally)| (*number, only(tally.clone(), want))).collect();
+        let found: Vec<_> = data
+            .rollups
+            .range(range)
+            .filter(|((.., number), _)| clean(*number))
+            .map(|((.., number), tally)| (*number, only(tally.clone(), want)))
+            .collect();
         data.read += found.len();
         Ok(found)
     }
@@ -134,7 +138,9 @@ impl StatsStore for MemoryStats {
     async fn expire_slots(&self, before: UnixMs, limit: usize) -> PortResult<usize> {
         let mut data = self.data();
         data.sealed_before = data.sealed_before.max(Slot::at(before).day());
-        let old = |data: &Data, part: &Part| part.slot.day() < data.sealed_before && !data.dirty.contains_key(&(part.slot.day(), part.subject.clone()));
+        let old = |data: &Data, part: &Part| {
+            part.slot.day() < data.sealed_before && !data.dirty.contains_key(&(part.slot.day(), part.subject.clone()))
+        };
         let keys: Vec<_> = data.parts.iter().filter(|(_, part)| old(&data, part)).map(|(key, _)| key.clone()).take(limit).collect();
         for key in &keys {
             data.parts.remove(key);

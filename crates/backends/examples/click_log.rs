@@ -67,7 +67,13 @@ fn measure(name: &str, threads: u64, each: impl Fn(u64) + Sync) {
     slow.sort();
     let share = |per_mille: usize| slow[(slow.len() - 1) * per_mille / 1000];
     let per_click = took.as_nanos() / u128::from(CLICKS);
-    println!("{name:28} {threads} threads  {per_click:5} ns a click  p50 {:?}  p99 {:?}  p99.9 {:?}  max {:?}", share(500), share(990), share(999), share(1000));
+    println!(
+        "{name:28} {threads} threads  {per_click:5} ns a click  p50 {:?}  p99 {:?}  p99.9 {:?}  max {:?}",
+        share(500),
+        share(990),
+        share(999),
+        share(1000)
+    );
 }
 
 #[tokio::main]
@@ -122,6 +128,10 @@ async fn restart_and_read(folder: &Path) {
     while source.lag() > 0 {
         read += source.next_batch(8192).await.unwrap().clicks.len();
     }
-    println!("read {read} clicks at {:.0} ns a click; {:.1} bytes a click", begun.elapsed().as_nanos() as f64 / read as f64, bytes as f64 / read as f64);
+    println!(
+        "read {read} clicks at {:.0} ns a click; {:.1} bytes a click",
+        begun.elapsed().as_nanos() as f64 / read as f64,
+        bytes as f64 / read as f64
+    );
     life.drain_in_order().await;
 }

@@ -178,10 +178,20 @@ mod tests {
 
     fn borrowed(click: &LoggedClick) -> Click<'_> {
         Click {
-            link: click.link, owner: click.owner.as_str(), at: click.at, visitor: click.visitor,
-            country: click.country, language: click.language, referrer: &click.referrer,
-            browser: click.browser, system: click.system, device: click.device, bot: &click.bot,
-            utm_source: &click.utm_source, utm_medium: &click.utm_medium, utm_campaign: &click.utm_campaign,
+            link: click.link,
+            owner: click.owner.as_str(),
+            at: click.at,
+            visitor: click.visitor,
+            country: click.country,
+            language: click.language,
+            referrer: &click.referrer,
+            browser: click.browser,
+            system: click.system,
+            device: click.device,
+            bot: &click.bot,
+            utm_source: &click.utm_source,
+            utm_medium: &click.utm_medium,
+            utm_campaign: &click.utm_campaign,
         }
     }
 
@@ -247,10 +257,20 @@ mod tests {
     fn the_longest_click_fits_and_a_usual_one_is_small() {
         let long = "\u{10FFFF}".repeat(100);
         let mut click = Click {
-            link: LinkId::new(u64::MAX), owner: &long, at: UnixMs::new(-1), visitor: u64::MAX,
-            country: Country::parse("ZZ"), language: Language::parse("zzz"), referrer: &long,
-            browser: Browser::Other, system: System::Other, device: Device::Other, bot: &long,
-            utm_source: &long, utm_medium: &long, utm_campaign: &long,
+            link: LinkId::new(u64::MAX),
+            owner: &long,
+            at: UnixMs::new(-1),
+            visitor: u64::MAX,
+            country: Country::parse("ZZ"),
+            language: Language::parse("zzz"),
+            referrer: &long,
+            browser: Browser::Other,
+            system: System::Other,
+            device: Device::Other,
+            bot: &long,
+            utm_source: &long,
+            utm_medium: &long,
+            utm_campaign: &long,
         };
         let mut out = [0; CLICK_LEN_MAX];
         assert_eq!(encode(&click, &mut out), CLICK_LEN_MAX);

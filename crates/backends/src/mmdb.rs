@@ -14,7 +14,7 @@ use domain::port::Geo;
 use maxminddb::{PathElement, Reader};
 
 /// How often the file is looked at for a change.
-const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
+const RELOAD_INTERVAL: Duration = Duration::from_mins(1);
 
 /// A database in memory, replaced when its file changes. The file is read, not mapped, so that whoever
 /// writes a new one in its place disturbs nobody.
@@ -96,7 +96,7 @@ fn read(path: &Path) -> Result<Reader<Vec<u8>>, OpenError> {
 
 impl Geo for Mmdb {
     fn country(&self, ip: IpAddr) -> Option<Country> {
-        /// GeoLite2, DB-IP and most others; and the flat form of some free ones.
+        /// `GeoLite2`, DB-IP and most others; and the flat form of some free ones.
         const PATHS: [&[PathElement<'static>]; 2] =
             [&[PathElement::Key("country"), PathElement::Key("iso_code")], &[PathElement::Key("country_code")]];
         let reader = self.reader.load();

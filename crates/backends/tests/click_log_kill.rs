@@ -20,8 +20,7 @@ const ROUND: &str = "TERSE_TEST_ROUND";
 const ROUNDS: u64 = 30;
 const THREADS: u64 = 3;
 /// Small, so that many rounds end in the middle of a change of segments.
-const OPTIONS: Options =
-    Options { segment_len: 64 * 1024, sync_interval: Duration::from_millis(5), retention: Duration::from_secs(3600) };
+const OPTIONS: Options = Options { segment_len: 64 * 1024, sync_interval: Duration::from_millis(5), retention: Duration::from_hours(1) };
 
 fn open(folder: &Path) -> (Arc<FileClickLog>, FileClickSource, Lifecycle) {
     let life = Lifecycle::new(Duration::from_secs(10));

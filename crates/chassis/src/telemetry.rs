@@ -64,14 +64,27 @@ pub fn init_logs(format: LogFormat, level: LogLevel) {
     };
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from(level))
-        .with_writer(std::io::stderr)
+        .with_writer(|| Stderr)
         .with_ansi(on_terminal && lines == Lines::Pretty)
         .event_format(lines)
-        // Its own complaint would be a panic where standard error cannot be written, e.g. on a full disk.
-        .log_internal_errors(false)
         .finish();
     // Only tests call this more than once in a process.
     let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// Standard error that is never full: a line that cannot be written is lost, where the subscriber's
+/// complaint about it would be a panic in whatever was being logged.
+struct Stderr;
+
+impl std::io::Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let _ = std::io::stderr().write_all(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,7 +214,8 @@ pub fn harmless(text: &str) -> String {
             out.push('…');
             break;
         }
-        let turns_direction = matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        let turns_direction =
+            matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
         if c.is_control() || turns_direction {
             let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
         } else {
@@ -271,8 +285,7 @@ mod tests {
     fn logged(lines: Lines, then: impl FnOnce()) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).event_format(lines).finish();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).event_format(lines).finish();
         tracing::subscriber::with_default(subscriber, then);
         String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
     }

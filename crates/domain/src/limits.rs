@@ -49,6 +49,9 @@ pub const BULK_BODY_LEN_MAX: usize = 8 * 1024 * 1024;
 pub const JSON_DEPTH_MAX: usize = 16;
 /// Buckets of one statistics series.
 pub const SERIES_LEN_MAX: usize = 1_000;
+/// Days of one import of history, and clicks of one of them.
+pub const HISTORY_LEN_MAX: usize = 1_000;
+pub const HISTORY_CLICKS_MAX: u32 = u32::MAX;
 /// Values kept apart in one dimension of one row; the rest is counted as `other`.
 pub const DIMENSION_VALUES_MAX: usize = 256;
 /// Bytes of one dimension value (a referrer host, a UTM value).

@@ -116,7 +116,9 @@ fn not_a_url(error: ParseError, text: &str) -> TargetError {
         ParseError::InvalidPort => "has an invalid port: it is a number from 0 to 65535".to_owned(),
         ParseError::IdnaError | ParseError::InvalidDomainCharacter => "has a host that is no valid domain name".to_owned(),
         ParseError::InvalidIpv4Address | ParseError::InvalidIpv6Address => "has a host that is no valid IP address".to_owned(),
-        ParseError::SetHostOnCannotBeABaseUrl | ParseError::Overflow | _ => "is not a URL: give an absolute one such as https://example.com/".to_owned(),
+        ParseError::SetHostOnCannotBeABaseUrl | ParseError::Overflow | _ => {
+            "is not a URL: give an absolute one such as https://example.com/".to_owned()
+        }
     };
     TargetError::Invalid(detail)
 }

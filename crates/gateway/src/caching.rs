@@ -75,10 +75,7 @@ impl Mode {
         let browser = self.browser_s.min(left);
         let stale = if stale == 0 { String::new() } else { format!(", stale-while-revalidate={stale}") };
         let value = |text: String| HeaderValue::try_from(text).unwrap_or(NO_STORE);
-        (
-            value(format!("public, max-age={browser}, s-maxage={shared}{stale}")),
-            value(format!("public, max-age={shared}{stale}")),
-        )
+        (value(format!("public, max-age={browser}, s-maxage={shared}{stale}")), value(format!("public, max-age={shared}{stale}")))
     }
 }
 
@@ -100,20 +97,23 @@ mod tests {
             (Exact, Until::Changed, "private, no-store", ""),
             (Exact, Until::Seconds(5), "private, no-store", ""),
             (
-                Balanced, Until::Changed,
+                Balanced,
+                Until::Changed,
                 "public, max-age=0, s-maxage=300, stale-while-revalidate=60",
                 "public, max-age=300, stale-while-revalidate=60, stale-if-error=3600",
             ),
             (Balanced, Until::Seconds(0), "private, no-store", "no-store"),
             (Balanced, Until::Seconds(10), "public, max-age=0, s-maxage=10", "public, max-age=10"),
             (
-                Balanced, Until::Seconds(320),
+                Balanced,
+                Until::Seconds(320),
                 "public, max-age=0, s-maxage=300, stale-while-revalidate=20",
                 "public, max-age=300, stale-while-revalidate=20",
             ),
             (Fast, Until::Seconds(30), "public, max-age=30, s-maxage=30", "public, max-age=30"),
             (
-                Fast, Until::Seconds(1_000_000),
+                Fast,
+                Until::Seconds(1_000_000),
                 "public, max-age=60, s-maxage=3600, stale-while-revalidate=300",
                 "public, max-age=3600, stale-while-revalidate=300, stale-if-error=3600",
             ),

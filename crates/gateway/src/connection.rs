@@ -16,7 +16,7 @@ use metrics::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Sleep, sleep_until};
 
-use crate::activity::{Activity, Watched};
+use crate::activity::{Activity, Expiry, Watched};
 use crate::front::{Door, Front};
 use crate::limits::network_of;
 use crate::metrics::connection_closed;
@@ -200,7 +200,7 @@ struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     fn new(activity: &'a Activity, timeouts: Timeouts) -> Self {
-        let first = activity.expiry(&timeouts).map_or_else(Instant::now, |(at, _)| at);
+        let first = next_look(activity.expiry(&timeouts), Instant::now(), &timeouts);
         Self { activity, timeouts, timer: Box::pin(sleep_until(first.into())), drained_since: None, told: false }
     }
 
@@ -228,8 +228,7 @@ impl<'a> Watch<'a> {
             if let Some(verdict) = self.drain_verdict(now) {
                 return verdict;
             }
-            // Idle is the longest patience: none that begins later ends before it, but urgent ones.
-            let next = expiry.map_or(now + self.timeouts.idle, |(at, _)| at);
+            let next = next_look(expiry, now, &self.timeouts);
             let drain_tick = self.drained_since.filter(|_| !self.told).map(|_| now + DRAIN_TICK);
             self.timer.as_mut().reset(drain_tick.map_or(next, |tick| tick.min(next)).into());
         }
@@ -248,6 +247,13 @@ impl<'a> Watch<'a> {
         self.told = true;
         Some(if self.activity.has_said_anything() { Verdict::ShutDown } else { Verdict::Close })
     }
+}
+
+/// The patience between requests may begin at any moment without being told: whatever begins after
+/// `now` ends after `now + idle`. The urgent ones are looked at when they begin.
+fn next_look(expiry: Option<Expiry>, now: Instant, timeouts: &Timeouts) -> Instant {
+    let latest = now + timeouts.idle;
+    expiry.map_or(latest, |(at, _)| at.min(latest))
 }
 
 #[cfg(test)]

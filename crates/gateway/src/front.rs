@@ -162,7 +162,9 @@ impl Front {
         let host = match request::host(request.uri(), request.headers()) {
             Ok(host) => host,
             Err(HostProblem::Missing) => return fail(Failure::NoSingleHost("The request names no host."), ""),
-            Err(HostProblem::Ambiguous) => return fail(Failure::NoSingleHost("The request names more than one host, or a broken one."), ""),
+            Err(HostProblem::Ambiguous) => {
+                return fail(Failure::NoSingleHost("The request names more than one host, or a broken one."), "");
+            }
         };
         let directory = gateway.services.domains.directory();
         let Some(domain) = directory.find_raw(host) else {

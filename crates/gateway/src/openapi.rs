@@ -6,7 +6,7 @@ use serde_json::Value;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
 
-use crate::api::{self, bulk, domains, jobs, keys, links, me, stats, tags};
+use crate::api::{self, bulk, domains, history, jobs, keys, links, me, stats, tags};
 
 /// A failure (RFC 9457, `application/problem+json`).
 #[derive(ToSchema)]
@@ -57,7 +57,7 @@ pub(crate) struct FieldErrorDoc {
         links::create, links::list, links::lookup, links::show, links::update, links::delete,
         links::restore, links::block, links::unblock,
         bulk::create, bulk::delete, jobs::show, tags::list,
-        stats::link_series, stats::link_breakdown, stats::series, stats::breakdown, stats::top_links,
+        stats::link_series, stats::link_breakdown, stats::series, stats::breakdown, stats::top_links, history::import,
         keys::create, keys::list, keys::revoke, me::show,
         domains::create, domains::list, domains::show, domains::update, domains::remove,
         api::document,
@@ -138,7 +138,7 @@ mod tests {
         let count = names.len();
         names.sort_unstable();
         names.dedup();
-        assert_eq!((names.len(), count), (28, 28));
+        assert_eq!((names.len(), count), (29, 29));
         for (path, item) in document["paths"].as_object().unwrap() {
             for operation in item.as_object().unwrap().values() {
                 for (status, response) in operation["responses"].as_object().unwrap() {

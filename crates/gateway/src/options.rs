@@ -137,7 +137,7 @@ pub struct ConnectionLimits {
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
-        Self { total: 20_000, per_ip: 100 }
+        Self { total: 16_384, per_ip: 100 }
     }
 }
 

@@ -217,7 +217,8 @@ impl CodeRequest {
     fn or_not_modified(&self, response: &mut Response<Body>, tag: HeaderValue) {
         let known = self.parts.headers.get_all(IF_NONE_MATCH).iter();
         let known = known.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim);
-        let matches = known.map(|known| known.strip_prefix("W/").unwrap_or(known)).any(|known| known == "*" || known.as_bytes() == tag.as_bytes());
+        let matches =
+            known.map(|known| known.strip_prefix("W/").unwrap_or(known)).any(|known| known == "*" || known.as_bytes() == tag.as_bytes());
         response.headers_mut().insert(ETAG, tag);
         if matches {
             *response.status_mut() = StatusCode::NOT_MODIFIED;

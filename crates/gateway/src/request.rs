@@ -15,11 +15,8 @@ use crate::options::ForwardedHeader;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const COUNTRY_HEADERS: [HeaderName; 3] = [
-    HeaderName::from_static("cf-ipcountry"),
-    HeaderName::from_static("cloudfront-viewer-country"),
-    HeaderName::from_static("x-country"),
-];
+const COUNTRY_HEADERS: [HeaderName; 3] =
+    [HeaderName::from_static("cf-ipcountry"), HeaderName::from_static("cloudfront-viewer-country"), HeaderName::from_static("x-country")];
 
 /// Longer ids of others are replaced by ours.
 const REQUEST_ID_LEN_MAX: usize = 64;
@@ -191,8 +188,15 @@ pub(crate) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, 
 /// What only our own proxies and processes may say; taken out before others read the headers.
 pub(crate) fn strip_internal(headers: &mut HeaderMap) {
     const INTERNAL: [&str; 9] = [
-        "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-prefix", "x-real-ip", "forwarded",
-        "grpc-timeout", "x-request-id",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-forwarded-port",
+        "x-forwarded-prefix",
+        "x-real-ip",
+        "forwarded",
+        "grpc-timeout",
+        "x-request-id",
     ];
     for name in INTERNAL {
         headers.remove(name);

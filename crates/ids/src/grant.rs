@@ -87,7 +87,10 @@ impl Service {
         }
         let until = self.window_end(from, now);
         if until.get() - EPOCH_MS > i64::try_from(MS_MAX).unwrap_or(i64::MAX) {
-            return Err(Failure::Final(Error::new(Reason::Unavailable, "no ids: the clock, or this worker's row, is beyond the year 2094")));
+            return Err(Failure::Final(Error::new(
+                Reason::Unavailable,
+                "no ids: the clock, or this worker's row, is beyond the year 2094",
+            )));
         }
         granted(self.store.swap_worker(worker, old, until.get()).await, &self.meters.windows)?;
         self.windows().add(position_of(from)..position_of(until));

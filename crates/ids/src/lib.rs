@@ -3,9 +3,9 @@
 //! It deliberately does not know what the ids and codes are for, nor which store keeps the rows.
 //! Read `service.rs` first, then `grant.rs` for ids and `lease.rs` for codes.
 
-pub mod metrics;
 mod grant;
 mod lease;
+pub mod metrics;
 mod ranges;
 mod retry;
 mod service;

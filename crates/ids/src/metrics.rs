@@ -13,7 +13,11 @@ pub const COUNTERS_LEFT: &str = "terse_ids_code_counters_left";
 pub fn describe() {
     metrics::describe_counter!(IDS, Unit::Count, "Snowflake ids handed out");
     metrics::describe_counter!(WINDOWS, Unit::Count, "Attempts to be granted a window of ids, by outcome");
-    metrics::describe_gauge!(AHEAD, Unit::Seconds, "How far the newest id is ahead of the clock: more than a window when the clock was set back or demand exceeds 4,096,000 ids/s");
+    metrics::describe_gauge!(
+        AHEAD,
+        Unit::Seconds,
+        "How far the newest id is ahead of the clock: more than a window when the clock was set back or demand exceeds 4,096,000 ids/s"
+    );
     metrics::describe_counter!(BLOCKS, Unit::Count, "Attempts to lease a block of counters, by outcome");
     metrics::describe_counter!(COUNTERS, Unit::Count, "Counters leased; about 69 % become codes");
     metrics::describe_gauge!(COUNTERS_LEFT, Unit::Count, "Counters of the current key epoch that were never leased");

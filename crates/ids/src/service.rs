@@ -79,7 +79,10 @@ impl Service {
             return Err(Error::new(Reason::InvalidField, format!("worker numbers are 0 to {WORKER_MAX}, not {}", options.worker)));
         }
         if options.window < WINDOW_MIN || options.ahead_max < options.window * 2 {
-            return Err(Error::new(Reason::InvalidField, "a window of ids lasts at least 1 s and at most half of how far ids may run ahead"));
+            return Err(Error::new(
+                Reason::InvalidField,
+                "a window of ids lasts at least 1 s and at most half of how far ids may run ahead",
+            ));
         }
         Ok(Self {
             options,

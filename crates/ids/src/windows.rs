@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use domain::snowflake::{EPOCH_MS, IDS_PER_MS, MS_MAX};
 use domain::UnixMs;
+use domain::snowflake::{EPOCH_MS, IDS_PER_MS, MS_MAX};
 
 /// Milliseconds since the layout's epoch, times 4096, plus sequence.
 pub(crate) type Position = u64;

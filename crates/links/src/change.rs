@@ -10,6 +10,13 @@ use crate::service::Service;
 /// How often a change without `If-Match` is tried on top of somebody else's.
 const RETRIES_MAX: u32 = 16;
 
+/// Which link, at which version if that matters, and what the change is called in metrics.
+struct Asked {
+    id: LinkId,
+    if_version: Option<u32>,
+    what: &'static str,
+}
+
 impl Service {
     pub(crate) async fn patch(&self, context: &Context, id: LinkId, draft: PatchDraft, if_version: Option<u32>) -> Result<Link> {
         let patch = self.with_policy(|policy| draft.check(policy))?;
@@ -25,7 +32,7 @@ impl Service {
             }
             self.deps.budgets.set_max(id, patch.max_clicks.clone().apply(link.max_clicks)).await?;
         }
-        self.change(context, id, if_version, "update", |link| {
+        self.change(context, Asked { id, if_version, what: "update" }, |link| {
             if link.state == State::Deleted {
                 return Err(deleted());
             }
@@ -35,7 +42,7 @@ impl Service {
     }
 
     pub(crate) async fn mark_deleted(&self, context: &Context, id: LinkId, if_version: Option<u32>) -> Result<()> {
-        self.change(context, id, if_version, "delete", |link| {
+        self.change(context, Asked { id, if_version, what: "delete" }, |link| {
             link.state = State::Deleted;
             Ok(())
         })
@@ -44,7 +51,7 @@ impl Service {
     }
 
     pub(crate) async fn mark_restored(&self, context: &Context, id: LinkId) -> Result<Link> {
-        self.change(context, id, None, "restore", |link| {
+        self.change(context, Asked { id, if_version: None, what: "restore" }, |link| {
             if link.state == State::Deleted {
                 link.state = State::Active;
             }
@@ -63,7 +70,7 @@ impl Service {
         }
         let lifts = reason.is_none();
         let link = self
-            .change(context, id, None, "block", |link| {
+            .change(context, Asked { id, if_version: None, what: "block" }, |link| {
                 link.blocked.clone_from(&reason);
                 Ok(())
             })
@@ -77,14 +84,8 @@ impl Service {
 
     /// Reads, changes and replaces the link until nobody else was in between. A change that changes
     /// nothing makes no new version.
-    async fn change(
-        &self,
-        context: &Context,
-        id: LinkId,
-        if_version: Option<u32>,
-        what: &'static str,
-        edit: impl Fn(&mut Link) -> Result<()>,
-    ) -> Result<Link> {
+    async fn change(&self, context: &Context, asked: Asked, edit: impl Fn(&mut Link) -> Result<()>) -> Result<Link> {
+        let Asked { id, if_version, what } = asked;
         let at = usize::try_from(id.get() % self.turns.len() as u64).unwrap_or_default();
         let _turn = self.turns[at].lock().await;
         for _ in 0..RETRIES_MAX {

@@ -68,7 +68,7 @@ impl CodePool {
             }
         }
         let left = blocks.iter().map(BlockCodes::counters_left).sum();
-        ::metrics::gauge!(metrics::CODES_LEFT).set(left as f64);
+        ::metrics::gauge!(metrics::CODES_LEFT).set(u32::try_from(left).map_or(f64::MAX, f64::from));
         left
     }
 
@@ -96,6 +96,14 @@ impl CodePool {
     }
 }
 
+/// What a `hash` code is made of.
+pub(crate) struct Hashed<'a> {
+    pub(crate) owner: &'a Owner,
+    pub(crate) domain: DomainNo,
+    pub(crate) target: &'a Target,
+    pub(crate) length: u8,
+}
+
 /// Makes the codes of the strategies that need no lease.
 pub(crate) struct CodeMaker {
     key: [u8; 16],
@@ -120,15 +128,15 @@ impl CodeMaker {
     }
 
     /// The `candidate`-th code of a target: the same for the same owner, domain and target.
-    pub(crate) fn hash(&self, owner: &Owner, domain: DomainNo, target: &Target, length: u8, candidate: u32) -> Result<Code> {
+    pub(crate) fn hash(&self, of: &Hashed<'_>, candidate: u32) -> Result<Code> {
         let mut hash = Sha256::new();
         hash.update(self.key);
-        hash.update(u64::try_from(owner.as_str().len()).unwrap_or(u64::MAX).to_le_bytes());
-        hash.update(owner.as_str());
-        hash.update(domain.get().to_le_bytes());
+        hash.update(u64::try_from(of.owner.as_str().len()).unwrap_or(u64::MAX).to_le_bytes());
+        hash.update(of.owner.as_str());
+        hash.update(of.domain.get().to_le_bytes());
         hash.update(candidate.to_le_bytes());
-        hash.update(target.as_str());
-        foreign(&base62_of(&hash.finalize().into(), length))
+        hash.update(of.target.as_str());
+        foreign(&base62_of(&hash.finalize().into(), of.length))
     }
 }
 

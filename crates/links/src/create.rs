@@ -7,7 +7,7 @@ use domain::port::{Inserted, Outcome};
 use domain::{Code, CodeKind, Domain, Error, Link, LinkDraft, LinkId, LinkSpec, Naming, Reason, Result, State, Strategy};
 use futures_util::future::join_all;
 
-use crate::codes::default_length;
+use crate::codes::{Hashed, default_length};
 use crate::metrics;
 use crate::service::Service;
 
@@ -149,8 +149,9 @@ impl Service {
         if let Naming::Given(code) = &plan.spec.naming {
             return Ok(code.clone());
         }
+        let hashed = Hashed { owner: &context.caller.owner, domain: plan.domain.no, target: &plan.spec.target, length: plan.length };
         let make = |candidate| match plan.strategy {
-            Strategy::Hash => self.maker.hash(&context.caller.owner, plan.domain.no, &plan.spec.target, plan.length, candidate),
+            Strategy::Hash => self.maker.hash(&hashed, candidate),
             Strategy::Random => self.maker.random(plan.length),
             Strategy::Leased | Strategy::Counter | Strategy::Snowflake => self.maker.snowflake(id),
         };

@@ -8,7 +8,8 @@ use domain::api::{Context, Created, Idempotency, Ids, JobStatus, Links, ListQuer
 use domain::port::{ClaimStore, ClickBudget, Clock, DomainStore, Entropy, JobStore, LinkEvents, LinkStore, Takedowns};
 use domain::target::{PrivateAddresses, TargetPolicy};
 use domain::{
-    BlockReason, Domain, DomainNo, Error, FieldError, Host, Link, LinkDraft, LinkId, PatchDraft, Reason, Result, Slug, Strategy, Tag, limits,
+    BlockReason, Domain, DomainNo, Error, FieldError, Host, Link, LinkDraft, LinkId, PatchDraft, Reason, Result, Slug, Strategy, Tag,
+    limits,
 };
 
 use crate::blocklist::Blocklist;

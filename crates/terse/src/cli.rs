@@ -114,9 +114,9 @@ impl SettingsArgs {
             ("log.format", "--log-format", &self.log_format),
             ("log.level", "--log-level", &self.log_level),
         ];
-        let named = named.into_iter().filter_map(|(key, name, value)| {
-            value.clone().map(|value| Flag { key: key.into(), name: name.into(), value })
-        });
+        let named = named
+            .into_iter()
+            .filter_map(|(key, name, value)| value.clone().map(|value| Flag { key: key.into(), name: name.into(), value }));
         let set = self.set.iter().cloned().map(|(key, value)| Flag { key, name: "--set".into(), value });
         Sources { file: self.config.clone(), environment, flags: named.chain(set).collect() }
     }

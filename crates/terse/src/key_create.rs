@@ -43,7 +43,9 @@ pub(crate) async fn run(args: &CreateArgs, output: Output) -> anyhow::Result<Exi
     let key = made?;
     let path = admin_key_path(data);
     match output {
-        Output::Text => say(format!("{key}\n\nThe new admin key, also in {}. Older keys stay valid until they are revoked.", path.display())),
+        Output::Text => {
+            say(format!("{key}\n\nThe new admin key, also in {}. Older keys stay valid until they are revoked.", path.display()))
+        }
         Output::Json => say_json(&serde_json::json!({ "key": key, "path": path })),
     }
     Ok(ExitCode::SUCCESS)

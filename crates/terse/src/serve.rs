@@ -44,7 +44,8 @@ pub(crate) async fn run(loaded: &Loaded<Config>, output: Output) -> anyhow::Resu
     // Last of what can fail: the key is shown once.
     let new_key = first_admin_key(&process, &config.data).await?;
 
-    let admin_state = Admin { config: loaded.to_json(), metrics: Some(metrics), before_metrics: None, checks: process.checks(&config.data) };
+    let admin_state =
+        Admin { config: loaded.to_json(), metrics: Some(metrics), before_metrics: None, checks: process.checks(&config.data) };
     let note = RunNote {
         pid: std::process::id(),
         version: VERSION.into(),
@@ -171,7 +172,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let loaded = loaded(folder.path().to_str().unwrap());
         let first = banner(&loaded, &note(), Some("tk_first"));
-        for part in ["https://go.example.com/api/v1", "http://127.0.0.1:8081", "tk_first", "(new)", "1 from flags", "curl -sS http://127.0.0.1:8080/api/v1/links"] {
+        for part in [
+            "https://go.example.com/api/v1",
+            "http://127.0.0.1:8081",
+            "tk_first",
+            "(new)",
+            "1 from flags",
+            "curl -sS http://127.0.0.1:8080/api/v1/links",
+        ] {
             assert!(first.contains(part), "{part} not in {first}");
         }
         std::fs::write(admin_key_path(folder.path()), "tk_first").unwrap();

@@ -14,7 +14,9 @@ use backends::system::{SystemClock, SystemEntropy};
 use chassis::config::Loaded;
 use chassis::{Check, Finding, Lifecycle};
 use domain::api::{Ids, Links, Resolver, Stats};
-use domain::port::{ClickLog, ClickSource, Clock, DomainStore as _, Entropy, LeaseStore as _, LinkEvents, PortResult, RateLimiter, StatsStore as _};
+use domain::port::{
+    ClickLog, ClickSource, Clock, DomainStore as _, Entropy, LeaseStore as _, LinkEvents, PortResult, RateLimiter, StatsStore as _,
+};
 use serde::Serialize;
 use tokio::net::TcpListener;
 

@@ -135,7 +135,11 @@ fn what_cannot_start_says_why_and_exits() {
         (&["serve", "--store", "redis://x"], 2, "distributed shape"),
         (&["serve", "--listen", &taken, "--admin-listen", "127.0.0.1:0"], 1, "another process listens there"),
         (&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--store", &store], 1, "is not a SQLite"),
-        (&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--set", "tls.cert=no.pem", "--set", "tls.key=no.pem"], 1, "name two PEM files"),
+        (
+            &["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--set", "tls.cert=no.pem", "--set", "tls.key=no.pem"],
+            1,
+            "name two PEM files",
+        ),
         (&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--set", "geoip.path=no.mmdb"], 1, "no.mmdb"),
         (&["key", "create", "--store", "sqlite:nowhere/terse.db"], 1, "there is no store"),
         (&["migrate", "--store", &store], 1, "is not a SQLite"),

@@ -92,7 +92,14 @@ fn what_cannot_be_answered_names_its_field() {
         (query("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", day, ""), "/tz"),
         (query("2023-01-01T00:00:00Z", "2026-01-02T00:00:00Z", day, "UTC"), "/interval"),
         (query("0001-01-01T00:00:00Z", "9999-12-30T00:00:00Z", Interval::Hour, "UTC"), "/interval"),
-        (SeriesQuery { period: Some(Period { from: UnixMs::new(i64::MAX - 1), to: UnixMs::new(i64::MAX) }), interval: day, time_zone: None }, "/to"),
+        (
+            SeriesQuery {
+                period: Some(Period { from: UnixMs::new(i64::MAX - 1), to: UnixMs::new(i64::MAX) }),
+                interval: day,
+                time_zone: None,
+            },
+            "/to",
+        ),
         (SeriesQuery { period: Some(Period { from: UnixMs::new(i64::MIN), to: UnixMs::new(-5) }), interval: day, time_zone: None }, "/to"),
     ] {
         let error = plan(&query).unwrap_err();

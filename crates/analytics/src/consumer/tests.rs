@@ -7,10 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::limits::CLICK_CHUNK_LEN;
 use domain::port::{
-    ClickBatch, ClickSource, DirtyDay, Dimensions, LogId, LogPosition, Outcome, Part, PortError, PortErrorKind, PortResult, Rollup, RollupUnit,
-    StatsStore, Tally, TallySum, Want,
+    ClickBatch, ClickSource, Dimensions, DirtyDay, LogId, LogPosition, Outcome, Part, PortError, PortErrorKind, PortResult, Rollup,
+    RollupUnit, StatsStore, Tally, TallySum, Want,
 };
-use domain::{Browser, Counts, Country, Device, Dimension, LinkId, LoggedClick, Slot, Subject, System, UnixMs};
+use domain::{Browser, Country, Counts, Device, Dimension, LinkId, LoggedClick, Slot, Subject, System, UnixMs};
 use proptest::prelude::*;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;

@@ -65,7 +65,8 @@ async fn world() -> World {
 
 impl World {
     async fn roll_up(&self) {
-        let rollups = rollup::Service::new(self.store.clone(), Arc::new(At(NOW)), rollup::Options { batch_len_max: 7, ..rollup::Options::default() });
+        let rollups =
+            rollup::Service::new(self.store.clone(), Arc::new(At(NOW)), rollup::Options { batch_len_max: 7, ..rollup::Options::default() });
         assert!(rollups.roll_up(&CancellationToken::new()).await.unwrap() > 100);
     }
 
@@ -136,7 +137,11 @@ async fn series_are_exact_in_every_zone_with_and_without_rollups() {
 #[tokio::test]
 async fn whole_days_and_months_are_read_from_rollups() {
     let world = world().await;
-    let query = SeriesQuery { period: Some(Period { from: UnixMs::new(NOW.get() - 99 * DAY_MS), to: NOW }), interval: Interval::Month, time_zone: None };
+    let query = SeriesQuery {
+        period: Some(Period { from: UnixMs::new(NOW.get() - 99 * DAY_MS), to: NOW }),
+        interval: Interval::Month,
+        time_zone: None,
+    };
     let reads = async || {
         world.store.data().read = 0;
         world.series(&link(), &query).await;

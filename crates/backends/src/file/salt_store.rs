@@ -94,6 +94,12 @@ fn read(folder: &Path, path: &Path) -> io::Result<Salts> {
     Ok(salts.unwrap_or_default())
 }
 
+fn digits(salt: &[u8; 32]) -> String {
+    let (high, low) = salt.split_at(16);
+    let [high, low] = [high, low].map(|half| half.iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte)));
+    format!("{high:032x}{low:032x}")
+}
+
 fn parse(line: &str) -> Option<(u32, [u8; 32])> {
     let (day, digits) = line.split_once(' ')?;
     let mut salt = [0; 32];
@@ -109,14 +115,9 @@ fn parse(line: &str) -> Option<(u32, [u8; 32])> {
 /// Replaces the file as a whole: a crash leaves the one or the other.
 fn write(path: &Path, salts: &Salts) -> io::Result<()> {
     let fresh = path.with_extension("new");
-    let mut text = String::with_capacity(salts.len() * 72);
-    for (day, salt) in salts {
-        text.push_str(&format!("{day} "));
-        salt.iter().for_each(|byte| text.push_str(&format!("{byte:02x}")));
-        text.push('\n');
-    }
+    let lines: Vec<_> = salts.iter().map(|(day, salt)| format!("{day} {}\n", digits(salt))).collect();
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(lines.concat().as_bytes())?;
     file.sync_all()?;
     let old = OpenOptions::new().write(true).open(path);
     fs::rename(&fresh, path)?;
@@ -184,7 +185,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         let old = store.salt(20_000).await.unwrap();
-        let digits: String = old.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = digits(&old);
         let held = File::open(dir.path().join("salts")).unwrap();
         assert!(io::read_to_string(&held).unwrap().contains(&digits));
         store.salt(20_002).await.unwrap();

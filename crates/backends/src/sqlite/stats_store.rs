@@ -214,7 +214,13 @@ pub(super) fn is_dirty(db: &Connection, subject: i64, day: u32) -> rusqlite::Res
     db.prepare_cached("SELECT 1 FROM dirty WHERE day = ?1 AND subject = ?2")?.exists(params![day, subject])
 }
 
-fn rollups(db: &Connection, subject: &Subject, unit: RollupUnit, range: std::ops::Range<u32>, want: Want) -> rusqlite::Result<Vec<(u32, Tally)>> {
+fn rollups(
+    db: &Connection,
+    subject: &Subject,
+    unit: RollupUnit,
+    range: std::ops::Range<u32>,
+    want: Want,
+) -> rusqlite::Result<Vec<(u32, Tally)>> {
     let Some(subject) = subject_id(db, subject)? else { return Ok(Vec::new()) };
     let mut select = db.prepare_cached(
         "SELECT number, clicks, humans, visitor_days, dimensions, visitors FROM rollups \
@@ -263,9 +269,11 @@ fn put_rollups(db: &Connection, rollups: &[Rollup]) -> rusqlite::Result<()> {
     }
     for rollup in rollups.iter().filter(|rollup| rollup.unit == RollupUnit::Day) {
         let Some(subject) = subject_id(db, &rollup.subject)? else { continue };
-        let clean = db
-            .prepare_cached("DELETE FROM dirty WHERE day = ?1 AND subject = ?2 AND seen <= ?3")?
-            .execute(params![rollup.number, subject, count(rollup.seen)])?;
+        let clean = db.prepare_cached("DELETE FROM dirty WHERE day = ?1 AND subject = ?2 AND seen <= ?3")?.execute(params![
+            rollup.number,
+            subject,
+            count(rollup.seen)
+        ])?;
         if clean > 0 && subject < 0 {
             stats_top::trim(db, rollup.number, subject)?;
         }
@@ -294,7 +302,9 @@ fn subjects_before(db: &Connection, day: u32, limit: usize) -> rusqlite::Result<
     let mut next = db.prepare_cached("SELECT subject, slot / 96 FROM parts WHERE subject > ?1 ORDER BY subject, slot LIMIT 1")?;
     let (mut last, mut found) = (i64::MIN, Vec::new());
     while found.len() < limit {
-        let Some((subject, oldest)) = next.query_row([last], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?))).optional()? else { break };
+        let Some((subject, oldest)) = next.query_row([last], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?))).optional()? else {
+            break;
+        };
         if oldest < day {
             found.push(subject);
         }
@@ -371,7 +381,9 @@ mod tests {
 
     #[test]
     fn months_begin_on_their_first_day() {
-        for (month, day) in [(0, 0), (1, 31), (2, 59), (12, 365), (12 * 2 + 2, 365 * 2 + 60), (12 * 56 + 10, 20_758), (12 * 130 + 2, 47_541)] {
+        for (month, day) in
+            [(0, 0), (1, 31), (2, 59), (12, 365), (12 * 2 + 2, 365 * 2 + 60), (12 * 56 + 10, 20_758), (12 * 130 + 2, 47_541)]
+        {
             assert_eq!(first_day(month), day, "{month}");
         }
     }

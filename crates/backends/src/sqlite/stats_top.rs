@@ -68,8 +68,9 @@ fn sorted(mut links: Vec<(i64, Counts)>) -> Vec<(i64, Counts)> {
 }
 
 fn read_days(db: &Connection, owner: Option<i64>, from: Slot, to: Slot) -> rusqlite::Result<Vec<Day>> {
-    let (first, last): (Option<u32>, Option<u32>) =
-        db.prepare_cached("SELECT (SELECT min(day) FROM link_days), (SELECT max(day) FROM link_days)")?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (first, last): (Option<u32>, Option<u32>) = db
+        .prepare_cached("SELECT (SELECT min(day) FROM link_days), (SELECT max(day) FROM link_days)")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let (Some(first), Some(last)) = (first, last) else { return Ok(Vec::new()) };
     let range = from.day().max(first)..=(to.get() - 1).div_euclid(Slot::PER_DAY).min(last);
     range.map(|day| read_day(db, owner, day, from, to)).collect()
@@ -79,7 +80,8 @@ fn read_day(db: &Connection, owner: Option<i64>, day: u32, from: Slot, to: Slot)
     let (begin, end) = (Slot::new(day * Slot::PER_DAY), Slot::new((day + 1) * Slot::PER_DAY));
     let part = (from > begin || to < end).then_some((from.max(begin), to.min(end)));
     let (lowest, highest) = owner.map_or((i64::MIN, i64::MAX), |owner| (owner, owner));
-    let mut select = db.prepare_cached("SELECT owner, link, clicks, humans FROM link_days WHERE day = ?1 AND owner >= ?2 AND owner <= ?3")?;
+    let mut select =
+        db.prepare_cached("SELECT owner, link, clicks, humans FROM link_days WHERE day = ?1 AND owner >= ?2 AND owner <= ?3")?;
     let mut rows = select.query(params![day, lowest, highest])?;
     let (mut links, mut of_owner, mut trimmed, mut last) = (HashMap::new(), 0_usize, false, None);
     while let Some(row) = rows.next()? {
@@ -120,8 +122,10 @@ fn of_day(db: &Connection, link: i64, day: u32) -> rusqlite::Result<Counts> {
 }
 
 fn of_slots(db: &Connection, link: i64, from: Slot, to: Slot) -> rusqlite::Result<Counts> {
-    db.prepare_cached("SELECT coalesce(sum(clicks), 0), coalesce(sum(humans), 0) FROM parts WHERE subject = ?1 AND slot >= ?2 AND slot < ?3")?
-        .query_row(params![link, count(from.get().into()), count(to.get().into())], |row| {
-            Ok(Counts { clicks: to_count(row.get(0)?, 0)?, humans: to_count(row.get(1)?, 1)? })
-        })
+    db.prepare_cached(
+        "SELECT coalesce(sum(clicks), 0), coalesce(sum(humans), 0) FROM parts WHERE subject = ?1 AND slot >= ?2 AND slot < ?3",
+    )?
+    .query_row(params![link, count(from.get().into()), count(to.get().into())], |row| {
+        Ok(Counts { clicks: to_count(row.get(0)?, 0)?, humans: to_count(row.get(1)?, 1)? })
+    })
 }

@@ -93,13 +93,9 @@ impl Environment {
             let origin = Origin::Env(name.clone());
             match value {
                 Ok(text) => given.push(Given { key, raw: Raw::Text(text.clone()), origin }),
-                Err(NotText) => mistakes.push(Mistake {
-                    key,
-                    value: None,
-                    origin: Some(origin),
-                    what: "the value is not UTF-8".into(),
-                    mend: None,
-                }),
+                Err(NotText) => {
+                    mistakes.push(Mistake { key, value: None, origin: Some(origin), what: "the value is not UTF-8".into(), mend: None });
+                }
             }
         }
         given
@@ -181,8 +177,9 @@ fn collect(table: &DeTable<'_>, prefix: &str, origin: &impl Fn(usize) -> Origin,
 fn to_json(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::from(text.as_ref()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or_else(|_| Value::from(number.to_string()), Value::from),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).map_or_else(|_| Value::from(number.to_string()), Value::from)
+        }
         DeValue::Float(number) => number.as_str().parse::<f64>().map_or_else(|_| Value::from(number.to_string()), Value::from),
         DeValue::Boolean(truth) => Value::from(*truth),
         DeValue::Datetime(time) => Value::from(time.to_string()),

@@ -155,9 +155,10 @@ impl<T: Settings> Loaded<T> {
 
     /// `{"key": {"value": …, "origin": "…"}}`, secrets masked.
     pub fn to_json(&self) -> Value {
-        let entries = self.entries().into_iter().map(|entry| {
-            (entry.key, serde_json::json!({ "value": entry.value, "origin": entry.origin.to_string() }))
-        });
+        let entries = self
+            .entries()
+            .into_iter()
+            .map(|entry| (entry.key, serde_json::json!({ "value": entry.value, "origin": entry.origin.to_string() })));
         Value::Object(entries.collect())
     }
 

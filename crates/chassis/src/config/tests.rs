@@ -131,7 +131,11 @@ fn text_takes_the_form_its_key_needs() {
 #[test]
 fn wrong_values_name_key_value_origin_and_form() {
     for (name, value, words) in [
-        ("TERSE__LIMITS__PER_IP", "lots", "limits.per_ip = \"lots\"  (environment TERSE__LIMITS__PER_IP)\n    expected a whole number from 0 to 4294967295"),
+        (
+            "TERSE__LIMITS__PER_IP",
+            "lots",
+            "limits.per_ip = \"lots\"  (environment TERSE__LIMITS__PER_IP)\n    expected a whole number from 0 to 4294967295",
+        ),
         ("TERSE__LIMITS__PER_IP", "-1", "expected a whole number from 0 to 4294967295"),
         ("TERSE__LIMITS__WAIT_MS", "soon", "expected milliseconds as a number, or text such as \"250ms\""),
         ("TERSE__LIMITS__WAIT_MS", "99999999999999999", "expected milliseconds"),

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::Deadline;
 use crate::error::Result;
-use crate::model::{Counts, Dimension, Interval, LinkId, Subject};
+use crate::model::{Counts, Dimension, Interval, LinkId, Owner, Subject};
 use crate::time::UnixMs;
 
 /// `from` inclusive, `to` exclusive; both are moved to quarter-hours (down, up).
@@ -76,6 +76,31 @@ pub trait Stats: Send + Sync + 'static {
 
     /// The `limit` links of `subject` (an owner, or everyone) clicked most.
     async fn top_links(&self, subject: &Subject, period: Option<Period>, limit: usize, deadline: Deadline) -> Result<Vec<TopLink>>;
+}
+
+/// What was counted elsewhere, before the link came here: one UTC day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryDay {
+    /// Midnight UTC.
+    pub start: UnixMs,
+    pub counts: Counts,
+    /// Distinct within the day.
+    pub visitors: u64,
+}
+
+/// Takes over counts that were made elsewhere.
+#[async_trait]
+pub trait History: Send + Sync + 'static {
+    /// Adds the days to what is counted here. A day imported before stays as it is, unless it has more
+    /// clicks now: then these replace it. So importing the same again changes nothing. Who the caller is has
+    /// been checked; `owner` is the link's.
+    ///
+    /// # Errors
+    /// `Invalid` with every wrong field, as in `/days/3/start`: starts are midnights UTC, each once and none
+    /// later than now; there are no more humans than clicks and no more visitors than humans; at most
+    /// [`crate::limits::HISTORY_LEN_MAX`] days of at most [`crate::limits::HISTORY_CLICKS_MAX`] clicks.
+    /// `Unavailable`, after which some days may be imported: send them again.
+    async fn import(&self, link: LinkId, owner: &Owner, days: &[HistoryDay], deadline: Deadline) -> Result<()>;
 }
 
 #[cfg(any(test, feature = "contract"))]

@@ -137,7 +137,17 @@ impl Directory {
 
     /// The same for a raw `Host` header; allocates nothing when it is spelled as stored.
     pub fn find_raw(&self, host: &str) -> Option<&Arc<Domain>> {
-        self.by_host.get(host).or_else(|| self.find(&Host::parse(host).ok()?))
+        if let Some(domain) = self.by_host.get(host) {
+            return Some(domain);
+        }
+        // What a user on the same machine types most: found without parsing, unless it is a domain of its own.
+        if let "localhost" | "127.0.0.1" = host_name(host)
+            && let Some(port) = host.get(host_name(host).len()..)
+            && (port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()))
+        {
+            return self.by_host.get(host_name(host)).or_else(|| self.default_domain());
+        }
+        self.find(&Host::parse(host).ok()?)
     }
 
     /// Whether a target on this host would lead back to us, whatever the port.

@@ -100,7 +100,9 @@ mod tests {
 
     fn tally(clicks: u64, value: &str, visitors: &[u64]) -> Tally {
         let mut sketch = Visitors::default();
-        visitors.iter().for_each(|visitor| sketch.add(*visitor));
+        for visitor in visitors {
+            sketch.add(*visitor);
+        }
         Tally {
             counts: Counts { clicks, humans: clicks },
             dimensions: [(Dimension::Country, [(value.into(), clicks)].into())].into(),

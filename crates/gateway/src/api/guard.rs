@@ -37,7 +37,7 @@ impl Work {
     fn of(request: &Request) -> Self {
         match request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) {
             None | Some("/api/v1/openapi.json") => Self::Open,
-            Some("/api/v1/links/bulk" | "/api/v1/links/bulk-delete") => Self::Bulk,
+            Some("/api/v1/links/bulk" | "/api/v1/links/bulk-delete" | "/api/v1/links/{id}/history") => Self::Bulk,
             Some(path) if path.contains("/stats") => Self::Stats,
             Some(_) => Self::Plain,
         }

@@ -11,6 +11,7 @@ mod draft;
 mod etag;
 mod fields;
 mod guard;
+pub(crate) mod history;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod links;
@@ -61,6 +62,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/api/v1/links/{id}/restore", post(links::restore))
         .route("/api/v1/links/{id}/block", post(links::block))
         .route("/api/v1/links/{id}/unblock", post(links::unblock))
+        .route("/api/v1/links/{id}/history", post(history::import))
         .route("/api/v1/links/{id}/stats", get(stats::link_series))
         .route("/api/v1/links/{id}/stats/{dimension}", get(stats::link_breakdown))
         .route("/api/v1/stats", get(stats::series))

@@ -19,6 +19,9 @@ pub(crate) struct LinkView {
     /// What stands after the slash.
     #[schema(example = "4fK9aQz")]
     code: String,
+    /// `generated`, `alias` (found in any case), or `foreign` (made elsewhere and kept as it was).
+    #[schema(example = "generated")]
+    code_kind: &'static str,
     #[schema(example = "http://localhost:8080/4fK9aQz")]
     short_url: String,
     /// Where the link leads, as canonicalised.
@@ -58,6 +61,7 @@ impl LinkView {
             id: link.id.to_string(),
             domain: domain.map(|domain| domain.host.to_string()).unwrap_or_default(),
             code: code.to_owned(),
+            code_kind: link.code.kind().as_str(),
             short_url: domain.map(|domain| api.gateway.short_url(domain, code)).unwrap_or_default(),
             target: link.target.to_string(),
             title: link.title.as_ref().map(ToString::to_string),

@@ -21,10 +21,15 @@ pub(crate) enum Failure<'a> {
     Gone,
     Blocked(&'a str),
     /// Too many misses, out of so many a minute.
-    TooManyMisses { retry_after: Duration, max: u32 },
+    TooManyMisses {
+        retry_after: Duration,
+        max: u32,
+    },
     TooManyRequests,
     Busy,
-    Unavailable { retry_after: Duration },
+    Unavailable {
+        retry_after: Duration,
+    },
     TooLate,
     WrongHost,
     NoSingleHost(&'static str),
@@ -45,16 +50,43 @@ struct Telling {
 impl Failure<'_> {
     fn telling(&self) -> Telling {
         let (status, reason, headline, detail) = match self {
-            Self::NotFound => (404, Reason::NotFound, "There is nothing here", "This link does not exist, or not any more. If you typed it, look at it once more: capital and small letters differ."),
+            Self::NotFound => (
+                404,
+                Reason::NotFound,
+                "There is nothing here",
+                "This link does not exist, or not any more. If you typed it, look at it once more: capital and small letters differ.",
+            ),
             Self::Gone => (410, Reason::Gone, "This link has ended", "It has expired, or it was used as often as it was meant to be."),
             Self::Blocked(_) => (451, Reason::Gone, "This link was taken down", "It is not followed any more."),
-            Self::TooManyMisses { .. } => (429, Reason::RateLimited, "Too many wrong links", "Many links that do not exist were asked for from your network, so that for a moment none is answered."),
-            Self::TooManyRequests | Self::Busy => (503, Reason::Unavailable, "Too busy for the moment", "More is asked of this server than it can answer. Try again in a second."),
-            Self::Unavailable { .. } => (503, Reason::Unavailable, "Not to be reached for the moment", "The link may well exist, but it cannot be looked up just now. Try again soon."),
-            Self::TooLate => (504, Reason::DeadlineExceeded, "This took too long", "The link may well exist, but it was not found in time. Try again soon."),
+            Self::TooManyMisses { .. } => (
+                429,
+                Reason::RateLimited,
+                "Too many wrong links",
+                "Many links that do not exist were asked for from your network, so that for a moment none is answered.",
+            ),
+            Self::TooManyRequests | Self::Busy => (
+                503,
+                Reason::Unavailable,
+                "Too busy for the moment",
+                "More is asked of this server than it can answer. Try again in a second.",
+            ),
+            Self::Unavailable { .. } => (
+                503,
+                Reason::Unavailable,
+                "Not to be reached for the moment",
+                "The link may well exist, but it cannot be looked up just now. Try again soon.",
+            ),
+            Self::TooLate => (
+                504,
+                Reason::DeadlineExceeded,
+                "This took too long",
+                "The link may well exist, but it was not found in time. Try again soon.",
+            ),
             Self::WrongHost => (421, Reason::WrongHost, "Not a host of ours", "No links are served under this name here."),
             Self::NoSingleHost(detail) => (400, Reason::WrongHost, "Not a request we understand", *detail),
-            Self::MethodNotAllowed => (405, Reason::MethodNotAllowed, "That cannot be done here", "Links can be followed, with GET or HEAD, and nothing else."),
+            Self::MethodNotAllowed => {
+                (405, Reason::MethodNotAllowed, "That cannot be done here", "Links can be followed, with GET or HEAD, and nothing else.")
+            }
             Self::InvalidField(detail) => (422, Reason::InvalidField, "Not a picture we can draw", *detail),
             Self::Internal => (500, Reason::Internal, "Our mistake", "An internal error; the log has the cause under the request's id."),
         };
@@ -122,11 +154,8 @@ impl Failure<'_> {
     }
 
     fn problem(&self, telling: &Telling, id: RequestId) -> Bytes {
-        let detail = if let Self::Blocked(reason) = self {
-            format!("this link was taken down: {reason}")
-        } else {
-            telling.detail.to_owned()
-        };
+        let detail =
+            if let Self::Blocked(reason) = self { format!("this link was taken down: {reason}") } else { telling.detail.to_owned() };
         let mut body = Problem::new(telling.reason, detail).to_json(Some(id.as_str()));
         body["status"] = telling.status.as_u16().into();
         if matches!(self, Self::Blocked(_)) {

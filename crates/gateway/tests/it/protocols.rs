@@ -19,7 +19,8 @@ use crate::world::{TARGET, World};
 
 /// Statuses of requests sent together over one HTTP/2 connection.
 async fn over_http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, paths: &[&str]) -> Vec<u16> {
-    let (sender, connection) = hyper::client::conn::http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     let requests = paths.iter().map(|path| {
         let mut sender = sender.clone();
         let request = hyper::Request::get(format!("http://s.example{path}")).body(Empty::new()).unwrap();

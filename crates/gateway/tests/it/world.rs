@@ -9,13 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chassis::lifecycle::Lifecycle;
 use domain::api::{
-    Answer, Ask, CodeBlock, Context, Created, Deadline, Idempotency, Ids, JobStatus, Links, ListQuery, Page, Period, Purpose, Resolver, Route,
-    Selection, Series, SeriesQuery, Share, Stats, TopLink,
+    Answer, Ask, CodeBlock, Context, Created, Deadline, Idempotency, Ids, JobStatus, Links, ListQuery, Page, Period, Purpose, Resolver,
+    Route, Selection, Series, SeriesQuery, Share, Stats, TopLink,
 };
 use domain::port::{Allowed, Clock, Decision, DomainAdded, DomainStore, Entropy, KeyStore, Limit, PortResult, RateLimiter};
 use domain::{
-    ApiKey, BlockReason, Caching, Dimension, Directory, Domain, DomainNo, Error, Host, KeyHash, KeyId, Link, LinkDraft, LinkId, Owner, PatchDraft,
-    Reason, RedirectStatus, Result, Slug, Subject, Tag, Target, Title, UnixMs,
+    ApiKey, BlockReason, Caching, Dimension, Directory, Domain, DomainNo, Error, Host, KeyHash, KeyId, Link, LinkDraft, LinkId, Owner,
+    PatchDraft, Reason, RedirectStatus, Result, Slug, Subject, Tag, Target, Title, UnixMs,
 };
 use gateway::{Gateway, Options, Server, Services};
 use tokio::sync::Notify;

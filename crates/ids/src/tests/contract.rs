@@ -1,4 +1,4 @@
-use domain::api::{contract, Ids};
+use domain::api::{Ids, contract};
 use std::sync::Arc;
 
 use super::memory::{Memory, TestClock};

@@ -59,9 +59,9 @@ impl ConnectArgs {
     /// A wrong configuration; no key to be found.
     pub(crate) fn connect(&self) -> anyhow::Result<Api> {
         let flags = [("client.server", "--server", &self.server), ("client.key", "--key", &self.key)];
-        let flags = flags.into_iter().filter_map(|(key, name, value)| {
-            value.clone().map(|value| Flag { key: key.into(), name: name.into(), value })
-        });
+        let flags = flags
+            .into_iter()
+            .filter_map(|(key, name, value)| value.clone().map(|value| Flag { key: key.into(), name: name.into(), value }));
         let sources = Sources { file: None, environment: Environment::of_process(), flags: flags.collect() };
         let config = chassis::config::load::<Config>(&sources)?.settings;
         let server = config.client.server.clone().or_else(|| config.public_url.as_ref().map(|url| url.0.to_string()));
@@ -125,7 +125,9 @@ impl Api {
             request = headers.iter().fold(request, |request, (name, value)| request.header(name, *value));
             content = serde_json::to_vec(body)?.into();
         }
-        let request = request.body(Full::new(content)).with_context(|| format!("`{}` is not a server address; give one such as http://localhost:8080", self.server))?;
+        let request = request
+            .body(Full::new(content))
+            .with_context(|| format!("`{}` is not a server address; give one such as http://localhost:8080", self.server))?;
         let exchange = async {
             let answer = self.http.request(request).await?;
             let (parts, body) = answer.into_parts();

@@ -14,7 +14,18 @@ use crate::output::{Output, say, say_json};
 
 /// Columns of CSV files, in order.
 pub(super) const COLUMNS: [&str; 12] = [
-    "domain", "code", "code_kind", "target", "title", "tags", "redirect_status", "caching", "forward_query", "starts_at", "expires_at", "max_clicks",
+    "domain",
+    "code",
+    "code_kind",
+    "target",
+    "title",
+    "tags",
+    "redirect_status",
+    "caching",
+    "forward_query",
+    "starts_at",
+    "expires_at",
+    "max_clicks",
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -113,7 +124,8 @@ async fn history(api: &Api, link: &Value) -> anyhow::Result<Value> {
     let mut days = Vec::new();
     while from < tomorrow {
         let to = from.saturating_add(jiff::Span::new().days(900)).min(tomorrow);
-        let pairs = [("from", Some(format!("{from}T00:00:00Z"))), ("to", Some(format!("{to}T00:00:00Z"))), ("interval", Some("day".into()))];
+        let pairs =
+            [("from", Some(format!("{from}T00:00:00Z"))), ("to", Some(format!("{to}T00:00:00Z"))), ("interval", Some("day".into()))];
         let mut stats = api.get(&format!("/api/v1/links/{id}/stats{}", query(&pairs))).await?;
         if let Value::Array(buckets) = stats["series"].take() {
             days.extend(buckets.into_iter().filter(|bucket| bucket["clicks"] != 0));

@@ -112,7 +112,8 @@ fn read(path: &Path, format: Format, summary: &mut Summary) -> anyhow::Result<Ve
         }
         Format::Csv => {
             let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(file);
-            let header: Vec<_> = reader.headers().with_context(|| format!("`{}` has no header line", path.display()))?.iter().map(column).collect();
+            let header: Vec<_> =
+                reader.headers().with_context(|| format!("`{}` has no header line", path.display()))?.iter().map(column).collect();
             if !header.contains(&"target") {
                 bail!("`{}` has no column `target`, `url` or `long_url`; its columns are: {}", path.display(), header.join(", "));
             }
@@ -170,7 +171,19 @@ fn link_of(header: &[&'static str], record: &csv::StringRecord) -> Map<String, V
 /// What the API is asked for. An alias stays one, matched in any case; every other code is kept as it is.
 fn row(line: usize, link: &Map<String, Value>) -> Row {
     let mut body = Map::new();
-    for name in ["target", "alias", "domain", "title", "tags", "redirect_status", "caching", "forward_query", "starts_at", "expires_at", "max_clicks"] {
+    for name in [
+        "target",
+        "alias",
+        "domain",
+        "title",
+        "tags",
+        "redirect_status",
+        "caching",
+        "forward_query",
+        "starts_at",
+        "expires_at",
+        "max_clicks",
+    ] {
         if let Some(value) = link.get(name).filter(|value| !value.is_null()) {
             body.insert(name.to_owned(), value.clone());
         }
@@ -239,7 +252,9 @@ mod tests {
 
     #[test]
     fn columns_of_other_shorteners_are_known() {
-        for (theirs, ours) in [("Long URL", "target"), ("\u{feff}keyword", "code"), ("short-code", "code"), ("maxVisits", ""), ("max visits", "max_clicks")] {
+        for (theirs, ours) in
+            [("Long URL", "target"), ("\u{feff}keyword", "code"), ("short-code", "code"), ("maxVisits", ""), ("max visits", "max_clicks")]
+        {
             assert_eq!(column(theirs), ours, "{theirs}");
         }
     }
@@ -249,7 +264,10 @@ mod tests {
         let header = ["code", "target", "tags", "code_kind", "max_clicks", "title"];
         let record = csv::StringRecord::from(vec!["Sale", "https://example.com", "a; b", "alias", "7", "'=1"]);
         let body = row(2, &link_of(&header, &record)).body;
-        assert_eq!(json!(body), json!({"target": "https://example.com", "alias": "Sale", "title": "=1", "tags": ["a", "b"], "max_clicks": 7}));
+        assert_eq!(
+            json!(body),
+            json!({"target": "https://example.com", "alias": "Sale", "title": "=1", "tags": ["a", "b"], "max_clicks": 7})
+        );
         let record = csv::StringRecord::from(vec!["AbC1234", "https://example.com", "", "generated", "", ""]);
         assert_eq!(json!(row(3, &link_of(&header, &record)).body), json!({"target": "https://example.com", "code": "AbC1234"}));
     }

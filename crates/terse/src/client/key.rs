@@ -14,7 +14,9 @@ use crate::output::{Output, say, say_json};
 pub(crate) enum Command {
     /// Make a key: with --scope through the API; without, a new admin key in a data folder when all others
     /// are lost, only while the server is stopped.
-    #[command(after_help = "Example:  terse key create --name ci --scope links:write --scope links:read --owner team-a\n          terse key create --data ./terse-data")]
+    #[command(
+        after_help = "Example:  terse key create --name ci --scope links:write --scope links:read --owner team-a\n          terse key create --data ./terse-data"
+    )]
     Create(MakeArgs),
     /// List keys; their texts are not kept.
     #[command(after_help = "Example:  terse key list")]
@@ -66,7 +68,9 @@ impl Command {
                 let made = args.connect.connect()?.post("/api/v1/keys", &body).await?;
                 match output {
                     Output::Json => say_json(&made),
-                    Output::Text => say(format!("{}\n\nShown once. Id {}, for {}.", cell(&made["key"]), cell(&made["id"]), cell(&made["owner"]))),
+                    Output::Text => {
+                        say(format!("{}\n\nShown once. Id {}, for {}.", cell(&made["key"]), cell(&made["id"]), cell(&made["owner"])))
+                    }
                 }
             }
             Self::List(connect) => {

@@ -263,7 +263,8 @@ async fn list(args: ListArgs, output: Output) -> anyhow::Result<()> {
     let (mut links, mut cursor) = (Vec::new(), None);
     while links.len() < args.limit {
         let limit = (args.limit - links.len()).min(1_000).to_string();
-        let pairs = [("limit", Some(limit)), ("tag", args.tag.clone()), ("state", args.state.clone()), ("q", args.q.clone()), ("cursor", cursor)];
+        let pairs =
+            [("limit", Some(limit)), ("tag", args.tag.clone()), ("state", args.state.clone()), ("q", args.q.clone()), ("cursor", cursor)];
         let mut page = api.get(&format!("/api/v1/links{}", query(&pairs))).await?;
         if let Value::Array(data) = page["data"].take() {
             links.extend(data);

@@ -72,7 +72,13 @@ async fn breakdowns(api: &Api, path: &str, args: &StatsArgs) -> anyhow::Result<M
 fn print(link: &Value, series: &Value, breakdowns: &Map<String, Value>) {
     say(format!("{}  →  {}", cell(&link["short_url"]), cell(&link["target"])));
     let number = |name: &str| cell(&series[name]);
-    say(format!("{} clicks   {} by people   {} by bots   {} visitors", number("total"), number("humans"), number("bots"), number("visitors")));
+    say(format!(
+        "{} clicks   {} by people   {} by bots   {} visitors",
+        number("total"),
+        number("humans"),
+        number("bots"),
+        number("visitors")
+    ));
     let buckets = series["series"].as_array().map(Vec::as_slice).unwrap_or_default();
     let clicks: Vec<_> = buckets.iter().map(|bucket| bucket["clicks"].as_u64().unwrap_or(0)).collect();
     say(format!("\n{}", sparkline(&clicks)));

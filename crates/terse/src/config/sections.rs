@@ -60,7 +60,7 @@ impl Default for Gateway {
             write_timeout_ms: Millis::new(10_000),
             idle_timeout_ms: Millis::new(60_000),
             linger_ms: Millis::new(500),
-            connections_max: 20_000,
+            connections_max: 16_384,
             connections_per_ip_max: 100,
             redirects_in_flight_max: 8_192,
             creates_in_flight_max: 2_048,

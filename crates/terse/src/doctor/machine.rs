@@ -95,7 +95,10 @@ pub(super) fn public_url(config: &Config) -> Finding {
     let warn = |detail: String, mend: &str| Finding::warn("public url", detail, mend);
     if url.host().is_loopback() {
         if !listen.ip().is_loopback() {
-            return warn(format!("{url} works on this machine only, while {listen} is open to others"), "set public_url to what others type");
+            return warn(
+                format!("{url} works on this machine only, while {listen} is open to others"),
+                "set public_url to what others type",
+            );
         }
         if url.port() != listen.port() {
             return warn(format!("links say {url}, but the server listens on {listen}"), "use the same port in public_url and listen");
@@ -133,7 +136,9 @@ mod tests {
 
     #[test]
     fn open_files_for_every_connection() {
-        for (allowed, connections, status) in [(None, u64::MAX, Status::Ok), (Some(20_200), 20_000, Status::Ok), (Some(1_024), 20_000, Status::Warn)] {
+        for (allowed, connections, status) in
+            [(None, u64::MAX, Status::Ok), (Some(20_200), 20_000, Status::Ok), (Some(1_024), 20_000, Status::Warn)]
+        {
             assert_eq!(judge_open_files(allowed, connections).status, status, "{allowed:?}");
         }
     }

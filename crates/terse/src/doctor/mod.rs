@@ -86,11 +86,10 @@ mod tests {
     fn loaded(data: &std::path::Path, more: &[(&str, &str)]) -> Loaded<Config> {
         use chassis::config::{Flag, Sources, load};
         let data = data.to_str().unwrap();
-        let flags = [("data", data), ("listen", "127.0.0.1:0"), ("admin_listen", "127.0.0.1:0")].into_iter().chain(more.iter().copied()).map(|(key, value)| Flag {
-            key: key.into(),
-            name: key.into(),
-            value: value.into(),
-        });
+        let flags = [("data", data), ("listen", "127.0.0.1:0"), ("admin_listen", "127.0.0.1:0")]
+            .into_iter()
+            .chain(more.iter().copied())
+            .map(|(key, value)| Flag { key: key.into(), name: key.into(), value: value.into() });
         load(&Sources { flags: flags.collect(), ..Sources::default() }).unwrap()
     }
 
@@ -114,7 +113,11 @@ mod tests {
         let data = folder.path();
         std::fs::write(data.join("admin.key"), "tk_x").unwrap();
         std::fs::set_permissions(data.join("admin.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
-        std::fs::write(data.join("terse.db"), "not a database, though as long as the header of one is: 100 bytes and then a few more of them").unwrap();
+        std::fs::write(
+            data.join("terse.db"),
+            "not a database, though as long as the header of one is: 100 bytes and then a few more of them",
+        )
+        .unwrap();
         let missing = data.join("missing.mmdb");
         let findings = examine(&loaded(data, &[("geoip.path", missing.to_str().unwrap())])).await;
         for name in ["admin key", "geoip.path", "store"] {

@@ -95,7 +95,9 @@ pub(super) fn files(config: &Config) -> Vec<Finding> {
     named
         .map(|(key, path)| match std::fs::File::open(path) {
             Ok(_) => Finding::ok(key, format!("{} can be read", path.display())),
-            Err(error) => Finding::fail(key, format!("{} cannot be read: {error}", path.display()), format!("correct {key}, or take it out")),
+            Err(error) => {
+                Finding::fail(key, format!("{} cannot be read: {error}", path.display()), format!("correct {key}, or take it out"))
+            }
         })
         .collect()
 }

@@ -116,7 +116,8 @@ async fn bodies_that_are_not_what_they_should_be() {
     assert_eq!(post(format!("{}{}", "[".repeat(100), "]".repeat(100)).into_bytes()).await.status.as_u16() / 100, 4);
     assert_eq!(post(vec![b' '; 64 * 1024 + 1]).await.expect(413).problem(), "body_too_large");
     let unknown = post(br#"{"target":"https://example.com","colour":"red","tags":5}"#.to_vec()).await.expect(422).json();
-    let errors: Vec<_> = unknown["errors"].as_array().expect("errors").iter().map(|e| (e["pointer"].to_string(), e["code"].to_string())).collect();
+    let errors: Vec<_> =
+        unknown["errors"].as_array().expect("errors").iter().map(|e| (e["pointer"].to_string(), e["code"].to_string())).collect();
     assert!(errors.contains(&("\"/colour\"".into(), "\"unknown_field\"".into())), "{errors:?}");
     assert!(errors.contains(&("\"/tags\"".into(), "\"invalid_field\"".into())), "{errors:?}");
     let text = client.clone().with("content-type", "text/plain").post("/api/v1/links", &json!({"target": "https://example.com"})).await;

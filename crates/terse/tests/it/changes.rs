@@ -16,7 +16,8 @@ async fn a_change_is_visible_in_the_next_redirect() {
     let (client, visitor) = (cluster.client(), cluster.anonymous());
     let link = client.create(&json!({"target": "https://example.com/1", "alias": "moving"})).await;
     visitor.get("/moving").await.expect(302);
-    let changed = client.patch(&path(&link), &json!({"target": "https://example.com/2", "redirect_status": 307, "title": "T", "tags": ["a"]})).await;
+    let changed =
+        client.patch(&path(&link), &json!({"target": "https://example.com/2", "redirect_status": 307, "title": "T", "tags": ["a"]})).await;
     let changed = changed.expect(200).json();
     assert_eq!(changed["version"], 2);
     assert_eq!(visitor.get("/moving").await.expect(307).location(), "https://example.com/2");

@@ -85,7 +85,10 @@ async fn every_dimension_is_counted() {
     client.get(&format!("/api/v1/links/{id}/stats/nonsense")).await.expect(404);
     client.get(&format!("/api/v1/links/{id}/stats?interval=hour&from=2020-01-01T00:00:00Z")).await.expect(422);
     client.get(&format!("/api/v1/links/{id}/stats?tz=Mars/Olympus")).await.expect(422);
-    client.get(&format!("/api/v1/links/{id}/stats?interval=hour&tz=Asia/Kathmandu&from=2026-01-01T00:00:00Z&to=2026-01-03T00:00:00Z")).await.expect(200);
+    client
+        .get(&format!("/api/v1/links/{id}/stats?interval=hour&tz=Asia/Kathmandu&from=2026-01-01T00:00:00Z&to=2026-01-03T00:00:00Z"))
+        .await
+        .expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +116,8 @@ async fn ten_thousand_clicks_are_counted_exactly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_address_is_written_to_any_disk() {
-    let mut cluster = Cluster::all_in_one().set("TERSE__GATEWAY__TRUSTED_PROXIES", "127.0.0.1/32").set("TERSE__LOG__LEVEL", "debug").start();
+    let mut cluster =
+        Cluster::all_in_one().set("TERSE__GATEWAY__TRUSTED_PROXIES", "127.0.0.1/32").set("TERSE__LOG__LEVEL", "debug").start();
     let client = cluster.client();
     let link = client.create(&json!({"target": "https://example.com/a?token=canary-query", "alias": "private"})).await;
     let canaries = ["198.51.100.77", "2001:db8:77::1234"];

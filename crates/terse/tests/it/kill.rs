@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::client::Client;
 use crate::clicks::until_counted;
+use crate::client::Client;
 use crate::cluster::Cluster;
 
 const ROUNDS: usize = 50;
@@ -67,7 +67,8 @@ async fn write(client: Client, name: String, stop: Arc<AtomicBool>) -> Told {
     while !stop.load(Ordering::Relaxed) {
         i += 1;
         let target = format!("https://example.com/{name}/{i}");
-        let Some(link) = answered(client.try_send(http::Method::POST, "/api/v1/links", Some(json!({"target": target}).to_string().into())).await)
+        let Some(link) =
+            answered(client.try_send(http::Method::POST, "/api/v1/links", Some(json!({"target": target}).to_string().into())).await)
         else {
             break;
         };
@@ -77,7 +78,8 @@ async fn write(client: Client, name: String, stop: Arc<AtomicBool>) -> Told {
         if i % 3 == 0 {
             told.unsure = Some(id.clone());
             let target = format!("https://example.com/{name}/{i}/changed");
-            let Some(link) = answered(client.try_send(http::Method::PATCH, &path, Some(json!({"target": target}).to_string().into())).await)
+            let Some(link) =
+                answered(client.try_send(http::Method::PATCH, &path, Some(json!({"target": target}).to_string().into())).await)
             else {
                 break;
             };

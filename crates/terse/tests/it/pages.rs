@@ -40,7 +40,8 @@ async fn a_deleted_code_and_an_absent_one_cannot_be_told_apart() {
     let browser = cluster.anonymous().with("accept", "text/html");
     let (deleted, absent) = (browser.get(&format!("/{code}")).await, browser.get("/Zz9Zz9Z").await);
     assert_eq!((deleted.status, absent.status), (http::StatusCode::NOT_FOUND, http::StatusCode::NOT_FOUND));
-    let without_id = |reply: &crate::client::Reply| reply.text().replace(reply.header("x-request-id"), "").replace(code, "").replace("Zz9Zz9Z", "");
+    let without_id =
+        |reply: &crate::client::Reply| reply.text().replace(reply.header("x-request-id"), "").replace(code, "").replace("Zz9Zz9Z", "");
     assert_eq!(without_id(&deleted), without_id(&absent));
     let names = |reply: &crate::client::Reply| reply.headers.keys().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(names(&deleted), names(&absent));

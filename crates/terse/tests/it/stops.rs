@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::client::Client;
 use crate::clicks::until_counted;
+use crate::client::Client;
 use crate::cluster::Cluster;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +76,8 @@ async fn mistakes_are_told_with_value_origin_and_mend() {
     let text = String::from_utf8_lossy(&scheme.stderr).into_owned();
     assert_eq!(scheme.status.code(), Some(2), "{text}");
     assert!(text.contains("mysql") && text.contains("sqlite"), "{text}");
-    let taken = cluster.command().args(["serve", "--data", "other", "--admin-listen", "127.0.0.1:0", "--listen", &port.to_string()]).output();
+    let taken =
+        cluster.command().args(["serve", "--data", "other", "--admin-listen", "127.0.0.1:0", "--listen", &port.to_string()]).output();
     let taken = taken.expect("it ends");
     let text = String::from_utf8_lossy(&taken.stderr).into_owned();
     assert_eq!(taken.status.code(), Some(1), "{text}");
@@ -89,7 +90,8 @@ async fn mistakes_are_told_with_value_origin_and_mend() {
     newer[60..64].copy_from_slice(&9_999_u32.to_be_bytes());
     for (content, needle) in [(newer, "9999"), (b"this is not a database at all, but long enough to be looked at".to_vec(), "SQLite")] {
         std::fs::write(&database, content).expect("written");
-        let refused = cluster.command().args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).output().expect("it ends");
+        let refused =
+            cluster.command().args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).output().expect("it ends");
         let text = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert_eq!(refused.status.code(), Some(1), "{text}");
         assert!(text.contains("terse.db") && text.contains(needle), "{text}");

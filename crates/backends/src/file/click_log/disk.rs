@@ -44,7 +44,7 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 
 /// For file systems that cannot allocate without writing.
 fn write_zeros(file: &mut File, len: u64) -> io::Result<()> {
-    const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
     let mut left = len;
     while left > 0 {
         let part = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());

@@ -26,8 +26,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub(super) const EMPTY: Self =
-        Self { head: [0; HEAD_LEN_MAX], head_start: 0, crc: 0, payload: [0; CLICK_LEN_MAX], payload_len: 0 };
+    pub(super) const EMPTY: Self = Self { head: [0; HEAD_LEN_MAX], head_start: 0, crc: 0, payload: [0; CLICK_LEN_MAX], payload_len: 0 };
 
     pub(super) fn fill(&mut self, click: &Click<'_>) {
         self.payload_len = encode(click, &mut self.payload);

@@ -84,8 +84,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Log {
     pub(super) fn new(folder: PathBuf, options: Options, means: Means, past: Past) -> Self {
         let Past { id, entries, next_number, offset, lock } = past;
-        let writer =
-            Writer { active: None, next: None, full: Vec::with_capacity(16), offset, lack: Dropped::BufferFull, closed: false };
+        let writer = Writer { active: None, next: None, full: Vec::with_capacity(16), offset, lack: Dropped::BufferFull, closed: false };
         Self {
             id,
             options,
@@ -292,12 +291,11 @@ impl Log {
 
     fn enter(&self, entry: Entry) {
         let mut index = lock(&self.index);
-        match index.iter().rposition(|other| other.number == entry.number) {
-            Some(at) => index[at] = entry,
-            None => {
-                let at = index.partition_point(|other| (other.first, other.number) < (entry.first, entry.number));
-                index.insert(at, entry);
-            }
+        if let Some(known) = index.iter_mut().rfind(|other| other.number == entry.number) {
+            *known = entry;
+        } else {
+            let at = index.partition_point(|other| (other.first, other.number) < (entry.first, entry.number));
+            index.insert(at, entry);
         }
     }
 
@@ -321,10 +319,8 @@ impl Log {
                 }
             }
             Err(error) => {
-                writer.lack = match error.kind() {
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Dropped::DiskFull,
-                    _ => Dropped::Failed,
-                };
+                let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+                writer.lack = if full { Dropped::DiskFull } else { Dropped::Failed };
                 if !self.full_disk_told.swap(true, Ordering::Relaxed) {
                     tracing::error!(folder = %self.folder.display(), %error, "no room for more clicks: they are dropped once the last segment is full");
                 }
@@ -340,9 +336,7 @@ impl Log {
         let before = self.clock.now().saturating_sub(self.options.retention);
         let mut index = lock(&self.index);
         let sealed = index.iter().filter(|entry| entry.sealed_at.is_some()).count();
-        let old = |entry: &Entry| {
-            entry.end.is_some_and(|end| end <= keep_from) && entry.sealed_at.is_some_and(|at| at <= before)
-        };
+        let old = |entry: &Entry| entry.end.is_some_and(|end| end <= keep_from) && entry.sealed_at.is_some_and(|at| at <= before);
         let expired = index.iter().take(sealed.saturating_sub(1)).take_while(|entry| old(entry)).count();
         for entry in index.drain(..expired) {
             if let Err(error) = fs::remove_file(&entry.path) {

@@ -53,11 +53,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            segment_len: 64 * 1024 * 1024,
-            sync_interval: Duration::from_millis(200),
-            retention: Duration::from_hours(30 * 24),
-        }
+        Self { segment_len: 64 * 1024 * 1024, sync_interval: Duration::from_millis(200), retention: Duration::from_hours(30 * 24) }
     }
 }
 

@@ -140,13 +140,6 @@ impl Segment {
     }
 
     pub(super) fn entry(&self, end: Option<u64>) -> Entry {
-        Entry {
-            number: self.number,
-            path: self.path.clone(),
-            first: self.first,
-            end,
-            bytes: self.map.len() as u64,
-            sealed_at: None,
-        }
+        Entry { number: self.number, path: self.path.clone(), first: self.first, end, bytes: self.map.len() as u64, sealed_at: None }
     }
 }

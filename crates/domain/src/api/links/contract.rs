@@ -1,5 +1,5 @@
 //! What every implementation of [`Links`] must do, however it is reached.
-#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a contract test fails by a panic")]
+#![expect(clippy::unwrap_used, reason = "a contract test fails by a panic")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -28,7 +28,8 @@ fn tally(clicks: u64, country: &str, visitors: std::ops::Range<u64>) -> Tally {
     visitors.for_each(|visitor| sketch.add(visitor));
     Tally {
         counts: Counts { clicks, humans: clicks.saturating_sub(1) },
-        dimensions: [(Dimension::Country, [(country.into(), clicks)].into()), (Dimension::Referrer, [("a.example".into(), clicks)].into())].into(),
+        dimensions: [(Dimension::Country, [(country.into(), clicks)].into()), (Dimension::Referrer, [("a.example".into(), clicks)].into())]
+            .into(),
         visitors: sketch.encode(),
         visitor_days: 0,
     }

@@ -26,6 +26,8 @@ use Whose::{Everyone, One, Own};
 
 const LINK: &str = r#"{"target":"https://example.com/"}"#;
 
+const HISTORY: &str = r#"{"days":[{"start":"2026-11-01T00:00:00Z","clicks":3,"humans":2,"visitors":1}]}"#;
+
 /// `{id}` is a link of owner `one`, `{key}` a key of owner `one`.
 const TABLE: &[Endpoint] = &[
     ("POST", "/links", LINK, Some(LinksWrite), Own),
@@ -37,6 +39,7 @@ const TABLE: &[Endpoint] = &[
     ("PATCH", "/links/{id}", r#"{"title":"t"}"#, Some(LinksWrite), One),
     ("GET", "/links/{id}/stats", "", Some(StatsRead), One),
     ("GET", "/links/{id}/stats/{dimension}", "", Some(StatsRead), One),
+    ("POST", "/links/{id}/history", HISTORY, Some(Admin), Everyone),
     ("POST", "/links/{id}/block", r#"{"reason":"spam"}"#, Some(Admin), Everyone),
     ("POST", "/links/{id}/unblock", "", Some(Admin), Everyone),
     ("DELETE", "/links/{id}", "", Some(LinksWrite), One),

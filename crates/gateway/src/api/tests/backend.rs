@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use domain::api::{
-    Answer, Ask, Bucket, CodeBlock, Context, Created, Deadline, Idempotency, Ids, JobState, JobStatus, Links, ListQuery, Page, Period,
+    Answer, Ask, Bucket, CodeBlock, Context, Created, Deadline, History, HistoryDay, Idempotency, Ids, JobState, JobStatus, Links, ListQuery, Page, Period,
     Resolver, Selection, Series, SeriesQuery, Share, Stats, TopLink,
 };
 use domain::port::{
@@ -27,6 +27,7 @@ pub(super) struct Backend {
     once: Mutex<Claims>,
     pub(super) keys: Mutex<Vec<ApiKey>>,
     domains: Mutex<Vec<Domain>>,
+    pub(super) history: Mutex<Vec<(LinkId, Owner, HistoryDay)>>,
     counts: Mutex<HashMap<(&'static str, u64), u32>>,
     next: AtomicU64,
     now: AtomicI64,
@@ -46,6 +47,7 @@ impl Backend {
             once: Mutex::default(),
             keys: Mutex::default(),
             domains: Mutex::new(vec![default, domain(2, "go.example")]),
+            history: Mutex::default(),
             counts: Mutex::default(),
             next: AtomicU64::new(100),
             now: AtomicI64::new(NOW),
@@ -295,6 +297,17 @@ impl Stats for Backend {
     async fn top_links(&self, _: &Subject, _: Option<Period>, limit: usize, _: Deadline) -> Result<Vec<TopLink>> {
         let links = self.links.lock().unwrap();
         Ok(links.iter().take(limit).map(|link| TopLink { link: link.id, counts: Counts { clicks: 5, humans: 3 } }).collect())
+    }
+}
+
+#[async_trait]
+impl History for Backend {
+    async fn import(&self, link: LinkId, owner: &Owner, days: &[HistoryDay], _: Deadline) -> Result<()> {
+        if days.iter().any(|day| day.visitors > day.counts.humans) {
+            return Err(Error::field("/days/0/visitors", Reason::InvalidField, "more visitors than humans"));
+        }
+        self.history.lock().unwrap().extend(days.iter().map(|day| (link, owner.clone(), *day)));
+        Ok(())
     }
 }
 

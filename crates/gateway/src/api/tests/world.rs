@@ -69,6 +69,7 @@ impl World {
             links: backend.clone(),
             resolver: backend.clone(),
             stats: backend.clone(),
+            history: backend.clone(),
             ids: backend.clone(),
             keys: backend.clone(),
             domains: backend.clone(),

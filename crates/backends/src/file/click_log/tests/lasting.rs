@@ -69,7 +69,9 @@ async fn of_many_recorders_each_click_is_read_once_and_in_its_order() {
         }
         assert_eq!(batch.next_offset, offset);
     }
-    recorders.into_iter().for_each(|recorder| recorder.join().unwrap());
+    for recorder in recorders {
+        recorder.join().unwrap();
+    }
     assert_eq!((next, source.lag()), ([EACH; 4], 0));
     life.drain_in_order().await;
     assert_eq!(log.record(&click(0)), Err(Dropped::Failed), "a closed log takes no more");

@@ -77,7 +77,7 @@ struct Bench {
     clock: Arc<Hand>,
 }
 
-const SMALL: Options = Options { segment_len: 4096, sync_interval: Duration::from_millis(200), retention: Duration::from_secs(60) };
+const SMALL: Options = Options { segment_len: 4096, sync_interval: Duration::from_millis(200), retention: Duration::from_mins(1) };
 
 impl Bench {
     fn open(folder: &Path, options: Options) -> Self {
