@@ -6,6 +6,7 @@
 mod calendar;
 pub mod consumer;
 mod fold;
+pub mod history;
 pub mod metrics;
 mod read;
 pub mod rollup;

@@ -166,7 +166,7 @@ impl Service {
 }
 
 /// A damaged sketch costs its visitors, not the roll-up.
-fn add(sum: &mut TallySum, tally: &Tally) {
+pub(crate) fn add(sum: &mut TallySum, tally: &Tally) {
     if let Err(error) = sum.add(tally) {
         tracing::error!(%error, "stored visitors are damaged and are not counted");
     }

@@ -193,6 +193,7 @@ mod contract {
         contract::days_with_new_parts_are_dirty(store()).await;
         contract::a_part_that_comes_while_rolling_up_keeps_the_day_dirty(store()).await;
         contract::rollups_are_kept_as_they_are_until_they_are_stale(store()).await;
+        contract::rollups_need_no_parts(store()).await;
         contract::top_links_are_those_with_most_clicks(store()).await;
         contract::only_old_rolled_up_slots_expire_and_they_stay_gone(store()).await;
     }

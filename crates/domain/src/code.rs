@@ -121,6 +121,17 @@ pub enum CodeKind {
     Foreign,
 }
 
+impl CodeKind {
+    /// As JSON shows it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Generated => "generated",
+            Self::Alias => "alias",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
 /// A code as shown, with how it is matched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Code {

@@ -27,7 +27,7 @@ mod tls;
 
 use std::sync::Arc;
 
-use domain::api::{Ids, Links, Resolver, Stats};
+use domain::api::{History, Ids, Links, Resolver, Stats};
 use domain::port::{Clock, DomainStore, Entropy, KeyStore, RateLimiter};
 
 pub use network::{Network, NetworkError, Networks};
@@ -43,6 +43,7 @@ pub struct Services {
     pub links: Arc<dyn Links>,
     pub resolver: Arc<dyn Resolver>,
     pub stats: Arc<dyn Stats>,
+    pub history: Arc<dyn History>,
     pub ids: Arc<dyn Ids>,
     pub keys: Arc<dyn KeyStore>,
     pub domains: Arc<dyn DomainStore>,

@@ -13,7 +13,7 @@ use backends::sqlite::{self, SqliteStats, Stores};
 use backends::system::{SystemClock, SystemEntropy};
 use chassis::config::Loaded;
 use chassis::{Check, Finding, Lifecycle};
-use domain::api::{Ids, Links, Resolver, Stats};
+use domain::api::{History, Ids, Links, Resolver, Stats};
 use domain::port::{
     ClickLog, ClickSource, Clock, DomainStore as _, Entropy, LeaseStore as _, LinkEvents, PortResult, RateLimiter, StatsStore as _,
 };
@@ -48,6 +48,7 @@ pub(crate) async fn start(loaded: &Loaded<Config>, public_url: &PublicUrl, lifec
         links,
         resolver,
         stats: analytics(config, stats.clone(), source, lifecycle),
+        history: history(stats.clone()),
         ids,
         keys: stores.keys.clone(),
         domains: stores.domains.clone(),
@@ -225,6 +226,10 @@ fn analytics(config: &Config, store: Arc<SqliteStats>, source: impl ClickSource 
     analytics::consumer::Service::new(source, store.clone(), clock(), options::consumer(config)).spawn(lifecycle);
     analytics::rollup::Service::new(store.clone(), clock(), options::rollup(config)).spawn(lifecycle);
     Arc::new(analytics::Service::new(store, clock()))
+}
+
+fn history(store: Arc<SqliteStats>) -> Arc<dyn History> {
+    Arc::new(analytics::history::Service::new(store, clock()))
 }
 
 // ---- what the services need ----

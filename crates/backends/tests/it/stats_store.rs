@@ -33,6 +33,7 @@ contract!(
     days_with_new_parts_are_dirty,
     a_part_that_comes_while_rolling_up_keeps_the_day_dirty,
     rollups_are_kept_as_they_are_until_they_are_stale,
+    rollups_need_no_parts,
     top_links_are_those_with_most_clicks,
     only_old_rolled_up_slots_expire_and_they_stay_gone,
 );

@@ -69,7 +69,7 @@ fn read(body: Value) -> Result<Vec<HistoryDay>, Problem> {
                 }
             }
         }
-        _ => fields.fail("/days", Reason::InvalidField, format!("expected a list of 1 to {} days", limits::HISTORY_LEN_MAX)),
+        Some(_) | None => fields.fail("/days", Reason::InvalidField, format!("expected a list of 1 to {} days", limits::HISTORY_LEN_MAX)),
     }
     fields.finish()?;
     Ok(days)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chassis::lifecycle::Lifecycle;
 use domain::api::{
-    Answer, Ask, CodeBlock, Context, Created, Deadline, Idempotency, Ids, JobStatus, Links, ListQuery, Page, Period, Purpose, Resolver,
+    Answer, Ask, CodeBlock, Context, Created, Deadline, History, HistoryDay, Idempotency, Ids, JobStatus, Links, ListQuery, Page, Period, Purpose, Resolver,
     Route, Selection, Series, SeriesQuery, Share, Stats, TopLink,
 };
 use domain::port::{Allowed, Clock, Decision, DomainAdded, DomainStore, Entropy, KeyStore, Limit, PortResult, RateLimiter};
@@ -275,6 +275,13 @@ impl Stats for Absent {
 }
 
 #[async_trait]
+impl History for Absent {
+    async fn import(&self, _: LinkId, _: &Owner, _: &[HistoryDay], _: Deadline) -> Result<()> {
+        not_part_of_these_tests()
+    }
+}
+
+#[async_trait]
 impl Ids for Absent {
     async fn next_ids(&self, _: u32, _: Deadline) -> Result<Vec<LinkId>> {
         not_part_of_these_tests()
@@ -331,6 +338,7 @@ impl World {
             links: absent.clone(),
             resolver: script.clone(),
             stats: absent.clone(),
+            history: absent.clone(),
             ids: absent.clone(),
             keys: absent,
             domains: Arc::new(Hosts::new()),

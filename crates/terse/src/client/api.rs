@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use chassis::config::{Environment, Flag, Sources};
+use chassis::config::{Environment, Flag, Loaded, Sources};
 use clap::Args;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -13,8 +13,10 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+use super::table::harmless;
 use crate::config::Config;
 use crate::data_folder::admin_key_path;
+use crate::failure::WrongUse;
 
 /// Longer than the server's longest deadline (a bulk), so that its answer is heard.
 const TIMEOUT: Duration = Duration::from_secs(35);
@@ -37,6 +39,8 @@ pub(crate) struct Api {
     http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     server: String,
     key: String,
+    /// Where the key was found, for when the server does not know it.
+    key_origin: String,
 }
 
 /// An answer that is not a success, as the server explained it.
@@ -63,27 +67,54 @@ impl ConnectArgs {
             .into_iter()
             .filter_map(|(key, name, value)| value.clone().map(|value| Flag { key: key.into(), name: name.into(), value }));
         let sources = Sources { file: None, environment: Environment::of_process(), flags: flags.collect() };
-        let config = chassis::config::load::<Config>(&sources)?.settings;
-        let server = config.client.server.clone().or_else(|| config.public_url.as_ref().map(|url| url.0.to_string()));
-        let server = server.unwrap_or_else(|| "http://localhost:8080".to_owned());
-        let key = match &config.client.key {
-            Some(key) => key.trim().to_owned(),
-            None => {
-                let path = admin_key_path(&config.data);
-                let text = std::fs::read_to_string(&path).with_context(|| {
-                    format!("no API key: none given by --key or TERSE__CLIENT__KEY, and `{}` cannot be read", path.display())
-                })?;
-                text.trim().to_owned()
-            }
-        };
+        let loaded = chassis::config::load::<Config>(&sources)?;
+        let server = server(&loaded)?;
+        let (key, key_origin) = key(&loaded)?;
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(Duration::from_secs(5)));
         let https = hyper_rustls::HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(http);
         let http = Client::builder(TokioExecutor::new()).build(https);
-        Ok(Api { http, server: server.trim_end_matches('/').to_owned(), key })
+        Ok(Api { http, server, key, key_origin })
     }
+}
+
+/// `http://HOST[:PORT][/PATH]`, without a slash at its end.
+fn server(loaded: &Loaded<Config>) -> anyhow::Result<String> {
+    let config = &loaded.settings;
+    let Some(given) = &config.client.server else {
+        return Ok(config.public_url.as_ref().map_or_else(|| "http://localhost:8080".to_owned(), |url| url.0.to_string()));
+    };
+    let url = given.trim().parse::<http::Uri>().ok();
+    let url = url.filter(|url| {
+        matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some_and(|host| !host.is_empty()) && url.query().is_none()
+    });
+    if url.is_none() {
+        let text = format!("{}\n  not a server address; give one such as http://localhost:8080", loaded.describe("client.server"));
+        return Err(WrongUse(text).into());
+    }
+    Ok(given.trim().trim_end_matches('/').to_owned())
+}
+
+/// The key, and where it was found.
+fn key(loaded: &Loaded<Config>) -> anyhow::Result<(String, String)> {
+    let path = admin_key_path(&loaded.settings.data);
+    let (key, origin) = match &loaded.settings.client.key {
+        Some(key) => (key.trim().to_owned(), loaded.origin("client.key").to_string()),
+        None => match std::fs::read_to_string(&path) {
+            Ok(text) => (text.trim().to_owned(), format!("`{}`", path.display())),
+            Err(error) => bail!(
+                "no API key: `{}` cannot be read: {error}\n  give one by --key or TERSE__CLIENT__KEY, or the folder of the server's admin key by TERSE__DATA",
+                path.display()
+            ),
+        },
+    };
+    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let text = format!("the API key from {origin} is not one: keys look like tk_… and have no spaces");
+        return Err(WrongUse(text).into());
+    }
+    Ok((key, origin))
 }
 
 impl Api {
@@ -125,9 +156,7 @@ impl Api {
             request = headers.iter().fold(request, |request, (name, value)| request.header(name, *value));
             content = serde_json::to_vec(body)?.into();
         }
-        let request = request
-            .body(Full::new(content))
-            .with_context(|| format!("`{}` is not a server address; give one such as http://localhost:8080", self.server))?;
+        let request = request.body(Full::new(content)).with_context(|| format!("{what} cannot be asked"))?;
         let exchange = async {
             let answer = self.http.request(request).await?;
             let (parts, body) = answer.into_parts();
@@ -137,26 +166,43 @@ impl Api {
         let (parts, body) = match tokio::time::timeout(TIMEOUT, exchange).await {
             Err(_) => bail!("{what}: no answer within {} s", TIMEOUT.as_secs()),
             Ok(Err(error)) => {
-                return Err(error.context(format!("no server answers at {}; is `terse serve` running, or is --server right?", self.server)));
+                // What lies between says nothing that these two do not.
+                let cause = error.root_cause().to_string();
+                bail!(
+                    "no server answers at {}: {cause}\n  is `terse serve` running, and is --server (TERSE__CLIENT__SERVER) right?",
+                    self.server
+                );
             }
             Ok(Ok(answered)) => answered,
         };
-        let json = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or(Value::Null) };
-        if parts.status.is_success() {
-            return Ok((json, parts.headers));
+        let json = if body.is_empty() { Some(Value::Null) } else { serde_json::from_slice(&body).ok() };
+        match json {
+            Some(json) if parts.status.is_success() => Ok((json, parts.headers)),
+            Some(problem) if problem["code"].is_string() => Err(self.refusal(&what, parts.status, &problem).into()),
+            Some(_) | None => bail!(
+                "{what}: {} answers, but not as the API of Terse does ({})\n  is --server (TERSE__CLIENT__SERVER) right? The admin port is another one",
+                self.server,
+                parts.status
+            ),
         }
-        Err(refusal(&what, parts.status, &json).into())
     }
-}
 
-fn refusal(what: &str, status: StatusCode, problem: &Value) -> Refused {
-    let text = |name: &str| problem[name].as_str().unwrap_or_default();
-    let mut lines = vec![format!("{what}: {} {}", status.as_u16(), text("code")), format!("  {}", text("detail"))];
-    for error in problem["errors"].as_array().into_iter().flatten() {
-        let part = |name: &str| error[name].as_str().unwrap_or_default();
-        lines.push(format!("  {}: {}", part("pointer"), part("detail")));
+    fn refusal(&self, what: &str, status: StatusCode, problem: &Value) -> Refused {
+        let text = |value: &Value| harmless(value.as_str().unwrap_or_default());
+        let errors: Vec<_> = problem["errors"].as_array().into_iter().flatten().collect();
+        let mut lines = match errors.as_slice() {
+            [] => vec![text(&problem["detail"])],
+            errors => errors
+                .iter()
+                .map(|error| format!("{}: {}", text(&error["pointer"]).trim_start_matches('/'), text(&error["detail"])))
+                .collect(),
+        };
+        if status == StatusCode::UNAUTHORIZED {
+            lines.push(format!("the key is from {}; another goes by --key or TERSE__CLIENT__KEY", self.key_origin));
+        }
+        lines.push(format!("({what} answered {} {})", status.as_u16(), text(&problem["code"])));
+        Refused { status, text: lines.join("\n  ") }
     }
-    Refused { status, text: lines.join("\n") }
 }
 
 /// A value as part of a query.

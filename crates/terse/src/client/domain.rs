@@ -4,7 +4,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::api::{ConnectArgs, encode};
-use super::table::{cell, table};
+use super::table::{shown, table};
+use crate::failure::WrongUse;
 use crate::output::{Output, say, say_json};
 
 #[derive(Debug, Subcommand)]
@@ -25,18 +26,19 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct DomainArgs {
+    /// The host, with its port if it has an unusual one.
     host: String,
     /// 301, 302, 307 or 308, for links that do not say.
-    #[arg(long)]
+    #[arg(long, value_name = "STATUS")]
     redirect_status: Option<String>,
     /// `exact`, `balanced` or `fast`, for links that do not say.
-    #[arg(long)]
+    #[arg(long, value_name = "MODE")]
     caching: Option<String>,
     /// Where the bare host leads.
-    #[arg(long)]
+    #[arg(long, value_name = "URL")]
     landing_url: Option<String>,
     /// Where browsers are sent when a code leads nowhere.
-    #[arg(long)]
+    #[arg(long, value_name = "URL")]
     not_found_url: Option<String>,
     #[command(flatten)]
     connect: ConnectArgs,
@@ -44,6 +46,7 @@ pub(crate) struct DomainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct HostArgs {
+    /// The host, with its port if it has an unusual one.
     host: String,
     #[command(flatten)]
     connect: ConnectArgs,
@@ -71,7 +74,11 @@ impl Command {
             }
             Self::Update(args) => {
                 let path = format!("/api/v1/domains/{}", encode(&args.host));
-                args.connect.connect()?.patch(&path, &Value::Object(args.body())).await?
+                let body = args.body();
+                if body.is_empty() {
+                    return Err(WrongUse("nothing to change; see `terse domain update --help`".into()).into());
+                }
+                args.connect.connect()?.patch(&path, &Value::Object(body)).await?
             }
             Self::Delete(args) => {
                 args.connect.connect()?.delete(&format!("/api/v1/domains/{}", encode(&args.host))).await?;
@@ -89,9 +96,9 @@ impl Command {
         let mut rows = table(&["host", "status", "caching", "landing", "not found"]);
         let one = [answer.clone()];
         for domain in answer.as_array().map_or(one.as_slice(), Vec::as_slice) {
-            rows.add_row(["host", "redirect_status", "caching", "landing_url", "not_found_url"].map(|name| cell(&domain[name])));
+            rows.add_row(["host", "redirect_status", "caching", "landing_url", "not_found_url"].map(|name| shown(&domain[name])));
         }
-        say(rows);
+        say(rows.trim_fmt());
         Ok(())
     }
 }

@@ -40,6 +40,8 @@ struct Row {
     line: usize,
     body: Map<String, Value>,
     state: Option<String>,
+    /// On the server it was exported from.
+    id: Option<String>,
     /// Clicks by day, as `export --history` wrote them.
     history: Vec<Value>,
 }
@@ -194,7 +196,8 @@ fn row(line: usize, link: &Map<String, Value>) -> Row {
     }
     let state = link.get("state").and_then(Value::as_str).filter(|state| *state == "disabled").map(ToOwned::to_owned);
     let history = link.get("history").and_then(Value::as_array).cloned().unwrap_or_default();
-    Row { line, body, state, history }
+    let id = link.get("id").and_then(Value::as_str).map(ToOwned::to_owned);
+    Row { line, body, state, id, history }
 }
 
 async fn send(api: &Api, batch: &[Row], summary: &mut Summary) -> anyhow::Result<()> {
@@ -223,8 +226,14 @@ async fn send(api: &Api, batch: &[Row], summary: &mut Summary) -> anyhow::Result
 /// What a create cannot say: a link that is disabled, and what was counted before.
 async fn complete(api: &Api, row: &Row, link: &Value) -> anyhow::Result<()> {
     let path = format!("/api/v1/links/{}", encode(link["id"].as_str().unwrap_or_default()));
-    if let Some(state) = &row.state {
+    if let Some(state) = &row.state
+        && link["state"] != **state
+    {
         api.patch(&path, &json!({ "state": state })).await?;
+    }
+    if row.id.is_some() && link["id"].as_str() == row.id.as_deref() {
+        // The very link that was exported: its clicks are counted here.
+        return Ok(());
     }
     for days in row.history.chunks(DAYS_LEN) {
         api.post(&format!("{path}/history"), &json!({ "days": days })).await?;

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::api::{ConnectArgs, encode};
-use super::table::{cell, table};
+use super::table::{shown, table, time};
 use crate::key_create::{self, CreateArgs};
 use crate::output::{Output, say, say_json};
 
@@ -29,16 +29,16 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct MakeArgs {
     /// What the key is called in lists.
-    #[arg(long, default_value = "terse key create")]
+    #[arg(long, requires = "scopes", default_value = "terse key create", hide_default_value = true)]
     name: String,
     /// `links:read`, `links:write`, `stats:read`, `keys:write` or `admin`; may be given again.
-    #[arg(long = "scope")]
+    #[arg(long = "scope", value_name = "SCOPE", conflicts_with = "data")]
     scopes: Vec<String>,
     /// Whom the key acts for.
-    #[arg(long)]
+    #[arg(long, requires = "scopes")]
     owner: Option<String>,
-    /// Until when it is valid.
-    #[arg(long)]
+    /// Until when it is valid, e.g. 2027-01-01T00:00:00Z.
+    #[arg(long, requires = "scopes", value_name = "TIME")]
     expires_at: Option<String>,
     #[command(flatten)]
     connect: ConnectArgs,
@@ -69,7 +69,7 @@ impl Command {
                 match output {
                     Output::Json => say_json(&made),
                     Output::Text => {
-                        say(format!("{}\n\nShown once. Id {}, for {}.", cell(&made["key"]), cell(&made["id"]), cell(&made["owner"])))
+                        say(format!("{}\n\nShown once. Id {}, for {}.", shown(&made["key"]), shown(&made["id"]), shown(&made["owner"])))
                     }
                 }
             }
@@ -80,10 +80,11 @@ impl Command {
                     Output::Text => {
                         let mut rows = table(&["id", "name", "owner", "scopes", "created", "expires", "revoked"]);
                         for key in keys["data"].as_array().into_iter().flatten() {
-                            let names = ["id", "name", "owner", "scopes", "created_at", "expires_at", "revoked_at"];
-                            rows.add_row(names.map(|name| cell(&key[name])));
+                            let texts = ["id", "name", "owner", "scopes"].map(|name| shown(&key[name]));
+                            let times = ["created_at", "expires_at", "revoked_at"].map(|name| time(&key[name]));
+                            rows.add_row(texts.into_iter().chain(times));
                         }
-                        say(rows);
+                        say(rows.trim_fmt());
                     }
                 }
             }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::api::{Api, ConnectArgs, encode, query};
+use super::api::{Api, ConnectArgs, Refused, encode, query};
 use super::progress;
-use super::table::{cell, table};
+use super::table::{shown, table, time};
+use crate::failure::WrongUse;
 use crate::output::{Output, say, say_json};
 
 #[derive(Debug, Subcommand)]
@@ -60,28 +61,29 @@ pub(crate) struct CreateArgs {
 /// What both `create` and `update` set.
 #[derive(Debug, Args)]
 struct FieldArgs {
+    /// What the link is called in lists.
     #[arg(long)]
     title: Option<String>,
     /// May be given again.
-    #[arg(long = "tag")]
+    #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
     /// 301, 302, 307 or 308.
-    #[arg(long)]
+    #[arg(long, value_name = "STATUS")]
     redirect_status: Option<String>,
     /// `exact`, `balanced` or `fast`.
-    #[arg(long)]
+    #[arg(long, value_name = "MODE")]
     caching: Option<String>,
     /// Append the request's query to the target: `true` or `false`.
-    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     forward_query: Option<String>,
     /// From when the link redirects, e.g. 2026-12-01T00:00:00Z.
-    #[arg(long)]
+    #[arg(long, value_name = "TIME")]
     starts_at: Option<String>,
     /// Until when the link redirects.
-    #[arg(long)]
+    #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
     /// After how many redirects the link is used up.
-    #[arg(long)]
+    #[arg(long, value_name = "NUMBER")]
     max_clicks: Option<String>,
 }
 
@@ -106,8 +108,10 @@ pub(crate) struct Which {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    #[arg(long, default_value_t = 50)]
-    limit: usize,
+    /// How many at most.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    limit: u32,
+    /// Only links with this tag.
     #[arg(long)]
     tag: Option<String>,
     /// `active`, `disabled`, `blocked` or `deleted`.
@@ -124,7 +128,8 @@ pub(crate) struct ListArgs {
 pub(crate) struct UpdateArgs {
     #[command(flatten)]
     which: Which,
-    #[arg(long)]
+    /// Where the link shall lead.
+    #[arg(long, value_name = "URL")]
     target: Option<String>,
     /// `active` or `disabled`.
     #[arg(long)]
@@ -144,6 +149,9 @@ pub(crate) struct DeleteArgs {
     /// Code, short URL, or id.
     #[arg(value_name = "CODE|URL|ID", group = "what")]
     link: Option<String>,
+    /// The host the code belongs to.
+    #[arg(long, value_name = "HOST", requires = "link")]
+    of_domain: Option<String>,
     /// Every link with this tag, as a job.
     #[arg(long, group = "what")]
     tag: Option<String>,
@@ -190,14 +198,30 @@ impl Which {
 
 /// By id when it looks like one, else by code; of a short URL, host and code are taken.
 async fn find(api: &Api, link: &str, domain: Option<String>) -> anyhow::Result<Value> {
-    if link.len() >= 15 && link.bytes().all(|b| b.is_ascii_digit()) {
-        return api.get(&format!("/api/v1/links/{link}")).await;
+    let (host, code) = host_and_code(link, domain);
+    if code.is_empty() {
+        return Err(WrongUse(format!("`{}` names no link; give a code, a short URL or an id", link.escape_debug())).into());
     }
-    let (host, code) = match link.split_once("://").and_then(|(_, rest)| rest.split_once('/')) {
-        Some((host, code)) => (Some(host.to_owned()), code),
-        None => (domain, link),
+    let answer = if code.len() >= 15 && code.bytes().all(|byte| byte.is_ascii_digit()) {
+        api.get(&format!("/api/v1/links/{code}")).await
+    } else {
+        api.get(&format!("/api/v1/links/lookup{}", query(&[("domain", host), ("code", Some(code.to_owned()))]))).await
     };
-    api.get(&format!("/api/v1/links/lookup{}", query(&[("domain", host), ("code", Some(code.to_owned()))]))).await
+    answer.map_err(|error| match error.downcast_ref::<Refused>() {
+        Some(refused) if refused.status == http::StatusCode::NOT_FOUND => {
+            error.context(format!("there is no link `{}` for this key; `terse link list` shows what there is", link.escape_debug()))
+        }
+        Some(_) | None => error,
+    })
+}
+
+/// What follows the path of a short URL is not part of its code.
+fn host_and_code(link: &str, domain: Option<String>) -> (Option<String>, &str) {
+    let link = link.trim();
+    let Some((_, rest)) = link.split_once("://") else { return (domain, link) };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (host, code) = rest.split_once('/').unwrap_or((rest, ""));
+    (Some(host.to_owned()), code.trim_end_matches('/').trim_end_matches('+'))
 }
 
 fn path(link: &Value) -> String {
@@ -225,11 +249,10 @@ fn show(link: &Value, output: Output) -> anyhow::Result<()> {
     match output {
         Output::Json => say_json(link),
         Output::Text => {
-            let mut rows = table(&["field", "value"]);
-            for (name, value) in link.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
-                rows.add_row([name.clone(), cell(value)]);
+            let fields = link.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null() && **value != json!([]));
+            for (name, value) in fields {
+                say(format!("{name:<15}  {}", shown(value)));
             }
-            say(rows);
         }
     }
     Ok(())
@@ -253,7 +276,7 @@ async fn create(args: CreateArgs, output: Output) -> anyhow::Result<()> {
     let link = args.connect.connect()?.post("/api/v1/links", &Value::Object(body)).await?;
     match output {
         Output::Json => say_json(&link),
-        Output::Text => say(cell(&link["short_url"])),
+        Output::Text => say(shown(&link["short_url"])),
     }
     Ok(())
 }
@@ -261,8 +284,9 @@ async fn create(args: CreateArgs, output: Output) -> anyhow::Result<()> {
 async fn list(args: ListArgs, output: Output) -> anyhow::Result<()> {
     let api = args.connect.connect()?;
     let (mut links, mut cursor) = (Vec::new(), None);
-    while links.len() < args.limit {
-        let limit = (args.limit - links.len()).min(1_000).to_string();
+    let limit = usize::try_from(args.limit)?;
+    while links.len() < limit {
+        let limit = (limit - links.len()).min(1_000).to_string();
         let pairs =
             [("limit", Some(limit)), ("tag", args.tag.clone()), ("state", args.state.clone()), ("q", args.q.clone()), ("cursor", cursor)];
         let mut page = api.get(&format!("/api/v1/links{}", query(&pairs))).await?;
@@ -276,21 +300,24 @@ async fn list(args: ListArgs, output: Output) -> anyhow::Result<()> {
     }
     match output {
         Output::Json => say_json(&links),
+        Output::Text if links.is_empty() && (args.tag.is_some() || args.state.is_some() || args.q.is_some()) => say("No link matches."),
         Output::Text if links.is_empty() => say("No links. Make one:  terse link create https://example.com"),
         Output::Text => {
             let mut rows = table(&["short url", "target", "title", "tags", "state", "created"]);
             for link in &links {
-                rows.add_row(["short_url", "target", "title", "tags", "state", "created_at"].map(|name| cell(&link[name])));
+                let texts = ["short_url", "target", "title", "tags", "state"].map(|name| shown(&link[name]));
+                rows.add_row(texts.into_iter().chain([time(&link["created_at"])]));
             }
-            say(rows);
+            say(rows.trim_fmt());
+            if cursor.is_some() {
+                say(format!("\nThe newest {}; --limit shows more.", links.len()));
+            }
         }
     }
     Ok(())
 }
 
 async fn update(args: UpdateArgs, output: Output) -> anyhow::Result<()> {
-    let api = args.connect.connect()?;
-    let link = args.which.find(&api).await?;
     let mut body = Map::new();
     args.fields.write_to(&mut body);
     for (name, value) in [("target", args.target), ("state", args.state)] {
@@ -298,27 +325,35 @@ async fn update(args: UpdateArgs, output: Output) -> anyhow::Result<()> {
             body.insert(name.into(), json!(value));
         }
     }
-    anyhow::ensure!(!body.is_empty(), "nothing to change; see `terse link update --help`");
-    if let Some(version) = args.if_version {
-        anyhow::ensure!(link["version"] == json!(version), "the link is at version {}, not {version}", link["version"]);
+    if body.is_empty() {
+        return Err(WrongUse("nothing to change; see `terse link update --help`".into()).into());
     }
-    // The version just read, so that a change in between is not overwritten unseen.
-    let (_, headers) = api.call(http::Method::GET, &path(&link), None).await?;
+    let api = args.connect.connect()?;
+    let path = path(&args.which.find(&api).await?);
+    let (link, headers) = api.call(http::Method::GET, &path, None).await?;
+    if let Some(version) = args.if_version {
+        anyhow::ensure!(
+            link["version"] == json!(version),
+            "the link is at version {}, not {version}; nothing was changed",
+            link["version"]
+        );
+    }
+    // Of the version just compared, so that a change in between is not overwritten unseen.
     let etag = headers.get(http::header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or("*").to_owned();
     let body = Value::Object(body);
     let headers: &[_] = if args.if_version.is_some() { &[(http::header::IF_MATCH, etag.as_str())] } else { &[] };
-    show(&api.call(http::Method::PATCH, &path(&link), Some((&body, headers))).await?.0, output)
+    show(&api.call(http::Method::PATCH, &path, Some((&body, headers))).await?.0, output)
 }
 
 async fn delete(args: DeleteArgs, output: Output) -> anyhow::Result<()> {
     let api = args.connect.connect()?;
     let selection = match (&args.link, &args.tag, &args.all_of_domain) {
         (Some(link), ..) => {
-            let link = find(&api, link, None).await?;
+            let link = find(&api, link, args.of_domain.clone()).await?;
             api.delete(&path(&link)).await?;
             match output {
                 Output::Json => say_json(&json!({"deleted": link["id"]})),
-                Output::Text => say(format!("deleted {}; undo:  terse link restore {}", cell(&link["short_url"]), cell(&link["id"]))),
+                Output::Text => say(format!("deleted {}; undo:  terse link restore {}", shown(&link["short_url"]), shown(&link["id"]))),
             }
             return Ok(());
         }
@@ -339,6 +374,28 @@ async fn delete(args: DeleteArgs, output: Output) -> anyhow::Result<()> {
         Output::Json => say_json(&job),
         Output::Text => say(format!("{} deleted, {} failed", job["done"], job["errors"])),
     }
-    anyhow::ensure!(job["state"] == "done" && job["errors"] == 0, "the job ended as {}", cell(&job["state"]));
+    anyhow::ensure!(job["state"] == "done" && job["errors"] == 0, "the job ended as {}", shown(&job["state"]));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_and_code;
+
+    #[test]
+    fn of_a_short_url_host_and_code_are_taken() {
+        for (link, host, code) in [
+            ("spring", None, "spring"),
+            (" a/b ", None, "a/b"),
+            ("http://go.example.com/spring", Some("go.example.com"), "spring"),
+            ("https://localhost:8080/spring/?utm_source=x#y", Some("localhost:8080"), "spring"),
+            ("https://go.example.com/spring+", Some("go.example.com"), "spring"),
+            ("https://go.example.com/", Some("go.example.com"), ""),
+            ("https://go.example.com?x", Some("go.example.com"), ""),
+            ("://", Some(""), ""),
+        ] {
+            assert_eq!(host_and_code(link, None), (host.map(ToOwned::to_owned), code), "{link}");
+        }
+        assert_eq!(host_and_code("a", Some("b".into())), (Some("b".to_owned()), "a"));
+    }
 }

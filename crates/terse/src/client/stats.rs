@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::api::{Api, ConnectArgs, encode, query};
 use super::link::Which;
-use super::table::{cell, sparkline, table};
+use super::table::{align_right, count, shown, sparkline, squeeze, table, time};
 use crate::output::{Output, say, say_json};
 
 const DIMENSIONS: [(&str, &str); 10] = [
@@ -38,8 +38,8 @@ pub(crate) struct StatsArgs {
     #[arg(long)]
     tz: Option<String>,
     /// Rows of each table.
-    #[arg(long, default_value_t = 5)]
-    limit: usize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
     #[command(flatten)]
     connect: ConnectArgs,
 }
@@ -69,30 +69,46 @@ async fn breakdowns(api: &Api, path: &str, args: &StatsArgs) -> anyhow::Result<M
     Ok(found)
 }
 
+/// Columns of the chart.
+const CHART_WIDTH: usize = 60;
+
 fn print(link: &Value, series: &Value, breakdowns: &Map<String, Value>) {
-    say(format!("{}  →  {}", cell(&link["short_url"]), cell(&link["target"])));
-    let number = |name: &str| cell(&series[name]);
-    say(format!(
-        "{} clicks   {} by people   {} by bots   {} visitors",
-        number("total"),
-        number("humans"),
-        number("bots"),
-        number("visitors")
-    ));
-    let buckets = series["series"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let clicks: Vec<_> = buckets.iter().map(|bucket| bucket["clicks"].as_u64().unwrap_or(0)).collect();
-    say(format!("\n{}", sparkline(&clicks)));
-    say(format!("{}  to  {}, by {}, at most {}\n", number("from"), number("to"), number("interval"), clicks.iter().max().unwrap_or(&0)));
+    say(format!("{} → {}", shown(&link["short_url"]), shown(&link["target"])));
+    say(format!("{} to {}\n", time(&series["from"]), time(&series["to"])));
+    let mut totals = table(&["clicks", "by people", "by bots", "visitors"]);
+    align_right(&mut totals, &[0, 1, 2, 3]);
+    totals.add_row(["total", "humans", "bots", "visitors"].map(|name| count(&series[name])));
+    say(totals.trim_fmt());
+    chart(series);
     for (dimension, name) in DIMENSIONS {
         let rows = breakdowns.get(dimension).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        if rows.is_empty() {
+        // That nothing is known is not worth a table.
+        if rows.iter().all(|row| row["value"] == "unknown") {
             continue;
         }
-        let mut shown = table(&[name, "clicks", "share"]);
+        let mut shares = table(&[name, "clicks", "share"]);
+        align_right(&mut shares, &[1, 2]);
         for row in rows {
             let share = row["share"].as_f64().unwrap_or(0.0);
-            shown.add_row([cell(&row["value"]), cell(&row["clicks"]), format!("{:.1} %", share * 100.0)]);
+            shares.add_row([shown(&row["value"]), count(&row["clicks"]), format!("{:.1} %", share * 100.0)]);
         }
-        say(shown);
+        say(format!("\n{}", shares.trim_fmt()));
     }
+}
+
+fn chart(series: &Value) {
+    let buckets = series["series"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let clicks: Vec<_> = buckets.iter().map(|bucket| bucket["clicks"].as_u64().unwrap_or(0)).collect();
+    let (bars, each) = squeeze(&clicks, CHART_WIDTH);
+    let (Some(first), Some(last), Some(most)) = (buckets.first(), buckets.last(), bars.iter().max()) else { return };
+    let interval = shown(&series["interval"]);
+    let per = if each == 1 { format!("a {interval}") } else { format!("in {each} {interval}s") };
+    say(format!("\n{}  at most {} {per}", sparkline(&bars), count(&json!(most))));
+    let label = |bucket: &Value| {
+        let start = time(&bucket["start"]);
+        start.strip_suffix(" 00:00").map_or(start.clone(), ToOwned::to_owned)
+    };
+    let (first, last) = (label(first), label(last));
+    let gap = bars.len().saturating_sub(first.len() + last.len()).max(3);
+    say(format!("{first}{:gap$}{last}", ""));
 }

@@ -54,7 +54,7 @@ async fn targets_that_no_link_may_have() {
         // A3: credentials.
         ("https://bank.com@evil.tld/", "invalid_target"),
         ("https://user:pass@example.com/", "invalid_target"),
-        // A4: look-alikes.
+        // A4: look-alike names.
         ("https://xn--example-.org/", "invalid_target"),
         ("https://\u{440}\u{430}ypal.com/", "invalid_target"),
         // A16.

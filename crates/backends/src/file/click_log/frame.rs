@@ -1,7 +1,7 @@
 //! One record in a segment: `length + 1` as a varint of one or two bytes, a checksum, the click.
 //!
-//! The checksum is the CRC-32 of the click, xor the low half of the record's offset. So zeros are no
-//! record, a torn record is none, and neither is a whole one in a wrong place.
+//! The checksum is the CRC-32 of the click, xor the low half of the record's offset, xor a constant. So
+//! zeros are no record, a torn record is none, and neither is a whole one in a wrong place.
 
 use domain::Click;
 
@@ -12,6 +12,8 @@ const CRC_LEN: usize = 4;
 const HEAD_LEN_MAX: usize = LENGTH_LEN_MAX + CRC_LEN;
 pub(super) const FRAME_LEN_MAX: usize = HEAD_LEN_MAX + CLICK_LEN_MAX;
 pub(super) const FRAME_LEN_MIN: usize = 1 + CRC_LEN;
+/// The CRC of nothing is zero: without this, a one and a small number would be an empty record.
+const MARK: u32 = 0xC11C_5EED;
 
 const _: () = assert!(CLICK_LEN_MAX + 1 < 1 << 14, "the length fits two bytes of varint");
 
@@ -49,7 +51,7 @@ impl Frame {
     /// Writes the frame to the front of `out` as record `offset`.
     pub(super) fn put(&self, out: &mut [u8], offset: u64) {
         let mut head = self.head;
-        head[LENGTH_LEN_MAX..].copy_from_slice(&(self.crc ^ low_half(offset)).to_le_bytes());
+        head[LENGTH_LEN_MAX..].copy_from_slice(&(self.crc ^ MARK ^ low_half(offset)).to_le_bytes());
         let head = &head[self.head_start..];
         let payload = &self.payload[..self.payload_len];
         out[..head.len()].copy_from_slice(head);
@@ -77,7 +79,7 @@ impl<'a> Found<'a> {
         let payload_len = length.checked_sub(1).filter(|len| *len <= CLICK_LEN_MAX)?;
         let (crc, rest) = bytes[length_len..].split_first_chunk::<CRC_LEN>()?;
         let payload = rest.get(..payload_len)?;
-        let offset_low = u32::from_le_bytes(*crc) ^ crc32fast::hash(payload);
+        let offset_low = u32::from_le_bytes(*crc) ^ MARK ^ crc32fast::hash(payload);
         Some(Self { payload, frame_len: length_len + CRC_LEN + payload_len, offset_low })
     }
 
@@ -94,4 +96,20 @@ impl<'a> Found<'a> {
 fn low_half(offset: u64) -> u32 {
     let [a, b, c, d, ..] = offset.to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_numbers_are_no_record() {
+        for length in 1..=255 {
+            for number in 0..=255 {
+                let bytes = [length, number, 0, 0, 0, 0, 0, 0, 0];
+                let taken = Found::at(&bytes).is_some_and(|found| found.distance(0) < 1 << 20);
+                assert!(!taken, "{bytes:?}");
+            }
+        }
+    }
 }

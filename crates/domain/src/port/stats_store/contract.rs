@@ -161,6 +161,15 @@ pub async fn rollups_are_kept_as_they_are_until_they_are_stale<S: StatsStore>(st
     assert!(read(RollupUnit::Day, DAY).await.is_empty());
 }
 
+pub async fn rollups_need_no_parts<S: StatsStore>(store: Arc<S>) {
+    for subject in [link(1), Subject::Owner(owner("new")), Subject::Everyone] {
+        let day = rollup(&subject, RollupUnit::Day, DAY, 7, 0);
+        store.put_rollups(vec![day.clone()]).await.expect("write");
+        let read = store.rollups(&subject, RollupUnit::Day, DAY, DAY + 1, Want::Everything).await.expect("read");
+        assert_eq!(read, [(DAY, day.tally)]);
+    }
+}
+
 pub async fn top_links_are_those_with_most_clicks<S: StatsStore>(store: Arc<S>) {
     let mut parts = Vec::new();
     for (number, quarter, clicks) in [(1, 3, 5), (2, 3, 7), (3, 40, 9), (1, 40, 3)] {
