@@ -95,6 +95,13 @@ impl Activity {
         Some((at(self.quiet_since.load(Ordering::Relaxed), timeouts.idle), "idle"))
     }
 
+    /// After answers, with the beginning of another request there already.
+    pub(crate) fn awaits_the_rest(&self) {
+        if !self.is_http2() && self.head_since.load(Ordering::Relaxed) == 0 {
+            self.head_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
     fn now(&self) -> u64 {
         u64::try_from(self.accepted.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
     }

@@ -16,6 +16,16 @@ pub(crate) enum Body {
     Api(axum::body::Body),
 }
 
+impl Body {
+    /// What is known whole. The API's answers are not, and are read as a stream.
+    pub(crate) fn into_whole(self) -> Bytes {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::Empty | Self::Api(_) => Bytes::new(),
+        }
+    }
+}
+
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = axum::Error;

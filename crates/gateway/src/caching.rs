@@ -48,23 +48,26 @@ impl Until {
 }
 
 /// Sets the caching headers of a redirect.
-pub(crate) fn apply(headers: &mut HeaderMap, caching: Caching, until: Until) {
+pub(crate) fn apply(headers: &mut HeaderMap, (control, cdn): (HeaderValue, Option<HeaderValue>)) {
+    headers.insert(CACHE_CONTROL, control);
+    if let Some(cdn) = cdn {
+        headers.insert(CDN_CACHE_CONTROL, cdn);
+    }
+}
+
+/// `Cache-Control` and `CDN-Cache-Control` of a redirect.
+pub(crate) fn values(caching: Caching, until: Until) -> (HeaderValue, Option<HeaderValue>) {
     let mode = match caching {
-        Caching::Exact => None,
-        Caching::Balanced => Some(&BALANCED),
-        Caching::Fast => Some(&FAST),
-    };
-    let Some(mode) = mode else {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-        return;
+        Caching::Exact => return (HeaderValue::from_static("private, no-store"), None),
+        Caching::Balanced => &BALANCED,
+        Caching::Fast => &FAST,
     };
     let (control, cdn) = match until {
         Until::Seconds(0) => (HeaderValue::from_static("private, no-store"), NO_STORE),
         Until::Seconds(left) if left < mode.shared_s + 3_600 => mode.shortened(left),
         Until::Seconds(_) | Until::Changed => (mode.control.clone(), mode.cdn.clone()),
     };
-    headers.insert(CACHE_CONTROL, control);
-    headers.insert(CDN_CACHE_CONTROL, cdn);
+    (control, Some(cdn))
 }
 
 impl Mode {
@@ -85,7 +88,7 @@ mod tests {
 
     fn headers(caching: Caching, until: Until) -> (String, String) {
         let mut headers = HeaderMap::new();
-        apply(&mut headers, caching, until);
+        apply(&mut headers, values(caching, until));
         let text = |name| headers.get(name).map_or("", |value: &HeaderValue| value.to_str().unwrap()).to_owned();
         (text(CACHE_CONTROL), text(CDN_CACHE_CONTROL))
     }

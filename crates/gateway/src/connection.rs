@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,7 @@ use crate::front::{Door, Front};
 use crate::limits::network_of;
 use crate::metrics::connection_closed;
 use crate::options::{ConnectionLimits, Timeouts};
+use crate::plain::{Ended, Plain, Prefixed};
 use crate::request::Remote;
 
 /// Header fields of one request, and bytes of all of them with the request line.
@@ -157,16 +159,25 @@ where
 {
     let timeouts = door.gateway.options.timeouts;
     let activity = place.activity.clone();
-    let io = TokioIo::new(Watched::new(stream, activity.clone()));
     let front = Front { door, remote, activity: activity.clone() };
+    let mut stream = Watched::new(stream, activity.clone());
+    let mut watch = Watch::new(&activity, timeouts);
+    let unread = match plainly(&mut stream, &front, &mut watch).await {
+        Ok(Ended::HandedOver(unread)) => unread,
+        Ok(Ended::Closed) => return,
+        Err(error) => {
+            tracing::debug!(%error, "connection ended");
+            return;
+        }
+    };
+    let io = TokioIo::new(Prefixed::new(unread, stream));
     let mut connection = pin!(protocol.serve_connection(io, front));
-    let mut watch = pin!(Watch::new(&activity, timeouts));
     let outcome = poll_fn(|cx| {
         if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {
             return Poll::Ready(outcome.err());
         }
         activity.waker.register(cx.waker());
-        match watch.as_mut().poll_verdict(cx) {
+        match watch.poll_verdict(cx) {
             Verdict::GoOn => Poll::Pending,
             Verdict::Close => Poll::Ready(None),
             Verdict::ShutDown => {
@@ -179,6 +190,26 @@ where
     if let Some(error) = outcome {
         tracing::debug!(%error, "connection ended");
     }
+}
+
+/// Serves it for as long as its requests are plain.
+async fn plainly<S>(stream: &mut S, front: &Front, watch: &mut Watch<'_>) -> io::Result<Ended>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut plain = pin!(Plain::new(stream, front).run());
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = plain.as_mut().poll(cx) {
+            return Poll::Ready(ended);
+        }
+        front.activity.waker.register(cx.waker());
+        match watch.poll_verdict(cx) {
+            Verdict::GoOn => Poll::Pending,
+            // Told to end it is with nothing at work: there is nobody to tell.
+            Verdict::Close | Verdict::ShutDown => Poll::Ready(Ok(Ended::Closed)),
+        }
+    })
+    .await
 }
 
 enum Verdict {

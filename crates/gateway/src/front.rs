@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use axum::Router;
 use domain::Domain;
+use domain::api::{Answer, Ask, Route};
 use futures_util::FutureExt as _;
 use http::header::{CONNECTION, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -23,8 +24,9 @@ use crate::body::{Body, TimedBody};
 use crate::location::location;
 use crate::metrics::{self, RequestKind};
 use crate::pages::{self, Failure};
-use crate::redirects::{Begun, CodeRequest};
-use crate::request::{self, HostProblem, Remote, RequestId, X_REQUEST_ID, for_log};
+use crate::plain::Head;
+use crate::redirects::{self, Begun, CodeRequest, View};
+use crate::request::{self, Fields, HostProblem, Remote, RequestId, X_REQUEST_ID, for_log};
 use crate::state::{Gateway, Peer};
 
 /// What all connections share.
@@ -48,6 +50,12 @@ pub(crate) enum Answering {
     Later(Box<Unfinished>),
 }
 
+/// What becomes of a plain GET of a link.
+pub(crate) enum Plainly {
+    Leads(Arc<Route>),
+    Step(Step),
+}
+
 pub(crate) struct Unfinished {
     work: Later,
     front: FinishedBy,
@@ -65,7 +73,7 @@ struct FinishedBy {
 
 /// How the connection goes on after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
+pub(crate) enum Framing {
     Http1,
     /// Where this request ends may be seen otherwise by a proxy before us: what follows it on the
     /// connection is not read as a request.
@@ -83,7 +91,7 @@ impl Framing {
     }
 }
 
-enum Step {
+pub(crate) enum Step {
     Now(RequestKind, Response<Body>),
     Later(RequestKind, Later),
 }
@@ -97,22 +105,10 @@ impl Service<Request<Incoming>> for Front {
         let began = Instant::now();
         let in_flight = InFlight::begin(&self.activity);
         let framing = Framing::of(&request);
-        let headers_id = self.remote.request_id(request.headers());
-        let id = headers_id.unwrap_or_else(|| self.door.gateway.request_ids.next());
+        let id = self.request_id(request.headers());
         let step = catch_unwind(AssertUnwindSafe(|| self.dispatch(request, id, began)));
         let step = step.unwrap_or_else(|panic| Step::Now(RequestKind::Page, panicked(id, panic.as_ref())));
-        match step {
-            Step::Now(kind, mut response) => {
-                finish(&self.door, &self.activity, (kind, framing, began), &mut response);
-                Answering::Now(Some(response))
-            }
-            Step::Later(kind, work) => {
-                let work = AssertUnwindSafe(work).catch_unwind();
-                let work = Box::pin(async move { work.await.unwrap_or_else(|panic| panicked(id, panic.as_ref())) });
-                let front = FinishedBy { door: self.door.clone(), activity: self.activity.clone(), kind, framing, began };
-                Answering::Later(Box::new(Unfinished { work, front, _in_flight: in_flight }))
-            }
-        }
+        self.answering(step, in_flight, (framing, began), id)
     }
 }
 
@@ -144,7 +140,11 @@ fn finish(door: &Door, activity: &Activity, (kind, framing, began): (RequestKind
     }
 }
 
-fn panicked(id: RequestId, panic: &(dyn std::any::Any + Send)) -> Response<Body> {
+pub(crate) fn is_api(path: &str) -> bool {
+    path.strip_prefix("/api").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+pub(crate) fn panicked(id: RequestId, panic: &(dyn std::any::Any + Send)) -> Response<Body> {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(request_id = id.as_str(), panic = %for_log(text.unwrap_or("without a message")), "a handler panicked");
     metrics::panicked();
@@ -152,6 +152,58 @@ fn panicked(id: RequestId, panic: &(dyn std::any::Any + Send)) -> Response<Body>
 }
 
 impl Front {
+    pub(crate) fn request_id(&self, headers: &impl Fields) -> RequestId {
+        self.remote.request_id(headers).unwrap_or_else(|| self.door.gateway.request_ids.next())
+    }
+
+    pub(crate) fn answering(&self, step: Step, in_flight: InFlight, (framing, began): (Framing, Instant), id: RequestId) -> Answering {
+        match step {
+            Step::Now(kind, mut response) => {
+                finish(&self.door, &self.activity, (kind, framing, began), &mut response);
+                Answering::Now(Some(response))
+            }
+            Step::Later(kind, work) => {
+                let work = AssertUnwindSafe(work).catch_unwind();
+                let work = Box::pin(async move { work.await.unwrap_or_else(|panic| panicked(id, panic.as_ref())) });
+                let front = FinishedBy { door: self.door.clone(), activity: self.activity.clone(), kind, framing, began };
+                Answering::Later(Box::new(Unfinished { work, front, _in_flight: in_flight }))
+            }
+        }
+    }
+
+    /// The same as [`Self::dispatch`] for a request of which host and path are known to be a link's.
+    pub(crate) fn plainly(&self, head: &Head<'_>, domain: &Arc<Domain>, id: RequestId, began: Instant) -> Plainly {
+        let gateway = &self.door.gateway;
+        let in_full = |go_on: &dyn Fn(CodeRequest) -> Step| {
+            let request = head.to_parts().map(|parts| CodeRequest { parts, domain: domain.clone(), remote: self.remote, id });
+            let broken = || Step::Now(RequestKind::Page, Failure::Internal.answer(&HeaderMap::new(), "", id));
+            Plainly::Step(request.map_or_else(broken, go_on))
+        };
+        if !gateway.rate.admits(began) {
+            metrics::limited("requests");
+            return in_full(&|request| Step::Now(RequestKind::Page, Failure::TooManyRequests.answer(&request.parts.headers, "", id)));
+        }
+        let ip = self.remote.client_ip(head, gateway.options.forwarded_header, &gateway.options.trusted_proxies);
+        if let Some(exhausted) = gateway.misses.check(began, || gateway.subjects.of(ip)) {
+            return in_full(&|request| Step::Now(RequestKind::Redirect, request.too_many_misses(gateway, exhausted)));
+        }
+        let purpose = redirects::purpose(View::Redirect, &Method::GET, head);
+        let visit = redirects::visit(head, (self.remote, ip), head.query, purpose);
+        match gateway.services.resolver.try_resolve(&Ask { domain: domain.no, code: head.code(), visit }) {
+            Some(Answer::Redirect(route)) => Plainly::Leads(route),
+            answer => in_full(&|request| self.begun(request.begun(gateway, answer.clone(), View::Redirect), began)),
+        }
+    }
+
+    fn begun(&self, begun: Begun, began: Instant) -> Step {
+        match begun {
+            Begun::Answered(response) => Step::Now(RequestKind::Redirect, response),
+            Begun::Unfinished(request, known) => {
+                Step::Later(RequestKind::Redirect, Box::pin(request.finish(self.door.gateway.clone(), known, began)))
+            }
+        }
+    }
+
     fn dispatch(&self, request: Request<Incoming>, id: RequestId, began: Instant) -> Step {
         let gateway = &self.door.gateway;
         let fail = |failure: Failure<'_>, host: &str| Step::Now(RequestKind::Page, failure.answer(request.headers(), host, id));
@@ -159,7 +211,7 @@ impl Front {
             metrics::limited("requests");
             return fail(Failure::TooManyRequests, "");
         }
-        let host = match request::host(request.uri(), request.headers()) {
+        let host = match request::host(request.version(), request.uri(), request.headers()) {
             Ok(host) => host,
             Err(HostProblem::Missing) => return fail(Failure::NoSingleHost("The request names no host."), ""),
             Err(HostProblem::Ambiguous) => {
@@ -171,7 +223,7 @@ impl Front {
             return fail(Failure::WrongHost, "");
         };
         let path = request.uri().path();
-        if path.strip_prefix("/api").is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        if is_api(path) {
             return Step::Later(RequestKind::Api, self.api(request, id));
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -189,13 +241,7 @@ impl Front {
             "/favicon.svg" => pages::cacheable("image/svg+xml", pages::svg()),
             _ => {
                 let request = CodeRequest { parts, domain: domain.clone(), remote: self.remote, id };
-                let gateway = &self.door.gateway;
-                return match request.begin(gateway, began) {
-                    Begun::Answered(response) => Step::Now(RequestKind::Redirect, response),
-                    Begun::Unfinished(request, known) => {
-                        Step::Later(RequestKind::Redirect, Box::pin(request.finish(gateway.clone(), known, began)))
-                    }
-                };
+                return self.begun(request.begin(&self.door.gateway, began), began);
             }
         };
         let mut page = page;

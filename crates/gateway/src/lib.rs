@@ -1,6 +1,6 @@
 //! The only public door: redirects, pages and the REST API, with auth, limits and shedding.
 //! It deliberately does not know how anything is stored, nor whether a service runs in this process.
-//! Read `server.rs` (the accept loop), then `redirects.rs` (the hot route), then `api/mod.rs`.
+//! Read `server.rs` (the accept loop), then `plain/mod.rs` and `redirects.rs` (the hot route), then `api/mod.rs`.
 
 mod activity;
 mod api;
@@ -16,6 +16,7 @@ mod network;
 mod openapi;
 mod options;
 mod pages;
+mod plain;
 mod problem;
 mod qr;
 mod redirects;

@@ -7,15 +7,20 @@ use http::HeaderValue;
 /// `query` is what the request said after `?`, or empty when it is not forwarded. `None` never
 /// happens for a stored target: whatever a header could not carry is percent-encoded.
 pub(crate) fn location(target: &str, query: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(&location_text(target, query)).ok()
+}
+
+/// The same as text: visible ASCII, whatever the target is.
+pub(crate) fn location_text<'a>(target: &'a str, query: &str) -> Cow<'a, str> {
     let text = if query.is_empty() { Cow::Borrowed(target) } else { Cow::Owned(with_query(target, query)) };
     if text.bytes().all(|b| b.is_ascii_graphic()) {
-        return HeaderValue::from_bytes(text.as_bytes()).ok();
+        return text;
     }
     let mut encoded = String::with_capacity(text.len() + 16);
     for byte in text.bytes() {
         push_encoded(&mut encoded, byte, byte.is_ascii_graphic());
     }
-    HeaderValue::try_from(encoded).ok()
+    Cow::Owned(encoded)
 }
 
 /// Appended after the target's own query, before its fragment; duplicates are kept.

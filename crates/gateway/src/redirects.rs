@@ -17,18 +17,18 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use crate::body::Body;
 use crate::caching::{self, Until};
 use crate::limits::Exhausted;
-use crate::location::location;
+use crate::location::{location, location_text};
 use crate::metrics;
 use crate::pages::{self, About, Failure};
 use crate::problem::Problem;
 use crate::qr::Picture;
-use crate::request::{Remote, RequestId, X_REQUEST_ID};
+use crate::request::{Fields, Remote, RequestId, X_REQUEST_ID};
 use crate::shedding::Class;
 use crate::state::Gateway;
 
 /// What is wanted of a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum View {
+pub(crate) enum View {
     Redirect,
     Preview,
     Qr,
@@ -65,17 +65,18 @@ impl CodeRequest {
             drop(code);
             return Begun::Unfinished(self, None);
         }
-        match gateway.services.resolver.try_resolve(&self.ask(&code, view, ip)) {
+        let answer = gateway.services.resolver.try_resolve(&self.ask(&code, view, ip));
+        drop(code);
+        self.begun(gateway, answer, view)
+    }
+
+    /// Goes on with what the resolver knows.
+    pub(crate) fn begun(self, gateway: &Gateway, answer: Option<Answer>, view: View) -> Begun {
+        match answer {
             // A miss is counted, which may take I/O.
-            Some(Answer::NotFound) => {
-                drop(code);
-                Begun::Unfinished(self, Some(Answer::NotFound))
-            }
+            Some(Answer::NotFound) => Begun::Unfinished(self, Some(Answer::NotFound)),
             Some(answer) => Begun::Answered(self.answer(gateway, answer, view)),
-            None => {
-                drop(code);
-                Begun::Unfinished(self, None)
-            }
+            None => Begun::Unfinished(self, None),
         }
     }
 
@@ -134,16 +135,9 @@ impl CodeRequest {
     }
 
     fn ask<'a>(&'a self, code: &'a str, view: View, ip: IpAddr) -> Ask<'a> {
-        let headers = &self.parts.headers;
-        let visit = Visit {
-            ip,
-            user_agent: text(headers, &USER_AGENT),
-            referrer: text(headers, &REFERER),
-            language: text(headers, &ACCEPT_LANGUAGE),
-            country: self.remote.country(headers),
-            query: self.parts.uri.query().unwrap_or(""),
-            purpose: purpose(view, &self.parts.method, headers),
-        };
+        let query = self.parts.uri.query().unwrap_or("");
+        let purpose = purpose(view, &self.parts.method, &self.parts.headers);
+        let visit = visit(&self.parts.headers, (self.remote, ip), query, purpose);
         Ask { domain: self.domain.no, code, visit }
     }
 
@@ -159,19 +153,16 @@ impl CodeRequest {
     }
 
     fn redirect(&self, gateway: &Gateway, route: &Route) -> Response<Body> {
-        let query = if route.forward_query { self.parts.uri.query().unwrap_or("") } else { "" };
-        let Some(location) = location(route.target.as_str(), query) else {
+        let leads = leads(gateway, &self.domain, route, self.parts.uri.query().unwrap_or(""));
+        let Ok(location) = HeaderValue::from_str(&leads.location) else {
             tracing::error!(request_id = self.id.as_str(), link = %route.link, "a stored target does not fit into a header");
             return self.fail(&Failure::Internal);
         };
-        let status = route.redirect_status.or(self.domain.redirect_status).unwrap_or_default();
-        let caching = route.caching.or(self.domain.caching).unwrap_or_default();
-        let caching = if route.max_clicks.is_some() { Caching::Exact } else { caching };
         let mut response = Response::new(Body::Empty);
-        *response.status_mut() = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::FOUND);
+        *response.status_mut() = leads.status;
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(LOCATION, location);
-        caching::apply(&mut headers, caching, Until::expiry(route.expires_at, || gateway.services.clock.now()));
+        caching::apply(&mut headers, (leads.cache_control, leads.cdn_cache_control));
         pages::no_index(&mut headers);
         headers.insert(REFERRER_POLICY, gateway.options.referrer_policy.clone());
         headers.insert(X_REQUEST_ID, self.id.to_header());
@@ -248,13 +239,50 @@ impl CodeRequest {
         response
     }
 
-    fn too_many_misses(&self, gateway: &Gateway, exhausted: Exhausted) -> Response<Body> {
+    pub(crate) fn too_many_misses(&self, gateway: &Gateway, exhausted: Exhausted) -> Response<Body> {
         metrics::limited("misses");
         self.fail(&Failure::TooManyMisses { retry_after: exhausted.retry_after, max: gateway.misses.limit().max })
     }
 
     pub(crate) fn fail(&self, failure: &Failure<'_>) -> Response<Body> {
         failure.answer(&self.parts.headers, self.domain.host.as_str(), self.id)
+    }
+}
+
+/// What a redirect says.
+pub(crate) struct Leads<'a> {
+    pub(crate) status: StatusCode,
+    /// Visible ASCII.
+    pub(crate) location: Cow<'a, str>,
+    pub(crate) cache_control: HeaderValue,
+    pub(crate) cdn_cache_control: Option<HeaderValue>,
+}
+
+/// `query` is the request's.
+pub(crate) fn leads<'a>(gateway: &Gateway, domain: &Domain, route: &'a Route, query: &str) -> Leads<'a> {
+    let status = route.redirect_status.or(domain.redirect_status).unwrap_or_default();
+    let caching = route.caching.or(domain.caching).unwrap_or_default();
+    let caching = if route.max_clicks.is_some() { Caching::Exact } else { caching };
+    let until = Until::expiry(route.expires_at, || gateway.services.clock.now());
+    let (cache_control, cdn_cache_control) = caching::values(caching, until);
+    Leads {
+        status: StatusCode::from_u16(status.code()).unwrap_or(StatusCode::FOUND),
+        location: location_text(route.target.as_str(), if route.forward_query { query } else { "" }),
+        cache_control,
+        cdn_cache_control,
+    }
+}
+
+/// What the headers say of the sender.
+pub(crate) fn visit<'a>(headers: &'a impl Fields, (remote, ip): (Remote, IpAddr), query: &'a str, purpose: Purpose) -> Visit<'a> {
+    Visit {
+        ip,
+        user_agent: text(headers, &USER_AGENT),
+        referrer: text(headers, &REFERER),
+        language: text(headers, &ACCEPT_LANGUAGE),
+        country: remote.country(headers),
+        query,
+        purpose,
     }
 }
 
@@ -293,7 +321,7 @@ fn is_reserved(code: &str) -> bool {
     RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(first))
 }
 
-fn purpose(view: View, method: &Method, headers: &HeaderMap) -> Purpose {
+pub(crate) fn purpose(view: View, method: &Method, headers: &impl Fields) -> Purpose {
     const PREFETCH_HEADERS: [HeaderName; 4] = [
         HeaderName::from_static("sec-purpose"),
         HeaderName::from_static("purpose"),
@@ -310,8 +338,8 @@ fn purpose(view: View, method: &Method, headers: &HeaderMap) -> Purpose {
     if PREFETCH_HEADERS.iter().any(|name| ahead(text(headers, name))) { Purpose::Prefetch } else { Purpose::Follow }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
-    headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok()).unwrap_or("")
+fn text<'a>(headers: &'a impl Fields, name: &HeaderName) -> &'a str {
+    headers.first(name).and_then(|value| std::str::from_utf8(value).ok()).unwrap_or("")
 }
 
 fn tag(of: &impl Hash) -> HeaderValue {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use domain::Country;
 use domain::port::Entropy;
 use http::header::{FORWARDED, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 
 use crate::network::Networks;
 use crate::options::ForwardedHeader;
@@ -23,6 +23,28 @@ const REQUEST_ID_LEN_MAX: usize = 64;
 const REQUEST_ID_LEN_MIN: usize = 8;
 /// Hops looked at; a longer chain is somebody's invention.
 const HOPS_MAX: usize = 32;
+
+/// Header fields, whoever read them.
+pub(crate) trait Fields {
+    fn first(&self, name: &HeaderName) -> Option<&[u8]>;
+
+    fn last_to_first<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]>;
+}
+
+impl Fields for HeaderMap {
+    fn first(&self, name: &HeaderName) -> Option<&[u8]> {
+        self.get(name).map(HeaderValue::as_bytes)
+    }
+
+    fn last_to_first<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        self.get_all(name).iter().rev().map(HeaderValue::as_bytes)
+    }
+}
+
+/// A value as text. `None`: not all of it is visible ASCII.
+fn visible(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| matches!(b, b'\t' | b' '..=b'~')))
+}
 
 /// Names a request in answers and logs: letters, digits and `-_.` only.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,7 +127,7 @@ impl Remote {
     }
 
     /// The client's address: the nearest one that is not a trusted proxy's.
-    pub(crate) fn client_ip(self, headers: &HeaderMap, header: ForwardedHeader, trusted_proxies: &Networks) -> IpAddr {
+    pub(crate) fn client_ip(self, headers: &impl Fields, header: ForwardedHeader, trusted_proxies: &Networks) -> IpAddr {
         if !self.trusted {
             return self.ip;
         }
@@ -114,8 +136,8 @@ impl Remote {
             ForwardedHeader::Forwarded => FORWARDED,
         };
         let mut nearest = self.ip;
-        let lines = headers.get_all(name).iter().rev();
-        let hops = lines.flat_map(|line| line.to_str().unwrap_or("?").rsplit(','));
+        let lines = headers.last_to_first(&name);
+        let hops = lines.flat_map(|line| visible(line).unwrap_or("?").rsplit(','));
         for hop in hops.take(HOPS_MAX) {
             let hop = match header {
                 ForwardedHeader::XForwardedFor => Some(hop.trim()),
@@ -132,16 +154,16 @@ impl Remote {
     }
 
     /// The country a trusted CDN found the client in.
-    pub(crate) fn country(self, headers: &HeaderMap) -> Option<Country> {
+    pub(crate) fn country(self, headers: &impl Fields) -> Option<Country> {
         if !self.trusted {
             return None;
         }
-        COUNTRY_HEADERS.iter().find_map(|name| Country::parse(headers.get(name)?.to_str().ok()?))
+        COUNTRY_HEADERS.iter().find_map(|name| Country::parse(visible(headers.first(name)?)?))
     }
 
     /// The id a trusted proxy gave the request.
-    pub(crate) fn request_id(self, headers: &HeaderMap) -> Option<RequestId> {
-        if self.trusted { RequestId::parse(headers.get(X_REQUEST_ID)?.as_bytes()) } else { None }
+    pub(crate) fn request_id(self, headers: &impl Fields) -> Option<RequestId> {
+        if self.trusted { RequestId::parse(headers.first(&X_REQUEST_ID)?) } else { None }
     }
 }
 
@@ -169,8 +191,9 @@ pub(crate) enum HostProblem {
     Ambiguous,
 }
 
-/// The one host a request is for: `Host`, `:authority` or an absolute target; all the same if several.
-pub(crate) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, HostProblem> {
+/// The one host a request is for: `Host`, `:authority` or an absolute target. On HTTP/1 an absolute
+/// target is believed rather than `Host` (RFC 9112, 3.2.2); on HTTP/2 the two must be the same.
+pub(crate) fn host<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, HostProblem> {
     let mut hosts = headers.get_all(HOST).iter();
     let header = hosts.next();
     if hosts.next().is_some() {
@@ -178,7 +201,7 @@ pub(crate) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, 
     }
     let header = header.map(|host| host.to_str().map_err(|_| HostProblem::Ambiguous)).transpose()?;
     match (uri.authority(), header) {
-        (Some(authority), Some(header)) if !authority.as_str().eq_ignore_ascii_case(header) => Err(HostProblem::Ambiguous),
+        (Some(authority), Some(header)) if version == Version::HTTP_2 && !authority.as_str().eq_ignore_ascii_case(header) => Err(HostProblem::Ambiguous),
         (Some(authority), _) => Ok(authority.as_str()),
         (None, Some(header)) if !header.is_empty() => Ok(header),
         (None, _) => Err(HostProblem::Missing),
@@ -293,13 +316,16 @@ mod tests {
 
     #[test]
     fn one_host_or_none() {
-        let host_of = |uri: &str, lines: &[(&'static str, &str)]| host(&uri.parse().unwrap(), &headers(lines)).map(str::to_owned);
+        let host_in = |version, uri: &str, lines: &[_]| host(version, &uri.parse().unwrap(), &headers(lines)).map(str::to_owned);
+        let host_of = |uri: &str, lines: &[_]| host_in(Version::HTTP_11, uri, lines);
         assert_eq!(host_of("/a", &[("host", "t.example")]), Ok("t.example".into()));
         assert_eq!(host_of("/a", &[]), Err(HostProblem::Missing));
         assert_eq!(host_of("/a", &[("host", "")]), Err(HostProblem::Missing));
         assert_eq!(host_of("/a", &[("host", "a"), ("host", "a")]), Err(HostProblem::Ambiguous));
         assert_eq!(host_of("http://t.example/a", &[("host", "T.example")]), Ok("t.example".into()));
-        assert_eq!(host_of("http://t.example/a", &[("host", "evil")]), Err(HostProblem::Ambiguous));
+        assert_eq!(host_of("http://t.example/a", &[("host", "evil")]), Ok("t.example".into()));
+        assert_eq!(host_in(Version::HTTP_2, "http://t.example/a", &[("host", "evil")]), Err(HostProblem::Ambiguous));
+        assert_eq!(host_of("http://t.example/a", &[("host", "t.example"), ("host", "evil")]), Err(HostProblem::Ambiguous));
         assert_eq!(host_of("/a", &[("host", "t\u{e9}")]), Err(HostProblem::Ambiguous));
     }
 

@@ -54,7 +54,7 @@ impl Failure<'_> {
                 404,
                 Reason::NotFound,
                 "There is nothing here",
-                "This link does not exist, or not any more. If you typed it, look at it once more: capital and small letters differ.",
+                "This link does not exist, or not any more. If you typed it, compare it once more, capital and small letters too.",
             ),
             Self::Gone => (410, Reason::Gone, "This link has ended", "It has expired, or it was used as often as it was meant to be."),
             Self::Blocked(_) => (451, Reason::Gone, "This link was taken down", "It is not followed any more."),

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 
 /// Inline, in the colours of the page it stands on.
-pub(super) const MARK: &str = "<svg viewBox=\"0 0 32 32\" aria-hidden=\"true\"><rect width=\"32\" height=\"32\" rx=\"8\" fill=\"var(--ink)\"/><path d=\"M11 24.5 17.5 7.5\" stroke=\"var(--paper)\" stroke-width=\"3.6\" stroke-linecap=\"round\"/><circle cx=\"21.5\" cy=\"22.6\" r=\"2.7\" fill=\"var(--accent)\"/></svg>";
+pub(super) const MARK: &str = "<svg viewBox=\"0 0 32 32\" aria-hidden=\"true\"><rect width=\"32\" height=\"32\" rx=\"8\" fill=\"var(--ink)\"/><path d=\"M11 24.5 17.5 7.5\" stroke=\"var(--paper)\" stroke-width=\"3.6\" stroke-linecap=\"round\"/><circle cx=\"21.5\" cy=\"22.6\" r=\"2.7\" fill=\"var(--dot)\"/></svg>";
 
 const SVG: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 32 32\"><rect width=\"32\" height=\"32\" rx=\"8\" fill=\"#1d1c1a\"/><path d=\"M11 24.5 17.5 7.5\" stroke=\"#faf9f6\" stroke-width=\"3.6\" stroke-linecap=\"round\"/><circle cx=\"21.5\" cy=\"22.6\" r=\"2.7\" fill=\"#74d2ac\"/></svg>\n";
 

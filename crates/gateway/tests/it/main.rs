@@ -5,6 +5,7 @@ mod drain;
 mod hostile;
 mod limits;
 mod pages;
+mod plain;
 mod protocols;
 mod redirects;
 mod world;

@@ -13,7 +13,7 @@ use super::table::cell;
 use crate::output::{Output, say, say_json};
 
 /// Columns of CSV files, in order.
-pub(super) const COLUMNS: [&str; 12] = [
+pub(super) const COLUMNS: [&str; 13] = [
     "domain",
     "code",
     "code_kind",
@@ -26,6 +26,7 @@ pub(super) const COLUMNS: [&str; 12] = [
     "starts_at",
     "expires_at",
     "max_clicks",
+    "state",
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -141,7 +142,7 @@ async fn history(api: &Api, link: &Value) -> anyhow::Result<Value> {
 
 /// What `import` can make a link from. The default domain is left out, so that it may have another name elsewhere.
 fn exported(link: &Value, default_domain: &str, history: Option<Value>) -> Map<String, Value> {
-    let keep = COLUMNS.iter().chain(&["state", "created_at", "id", "owner"]);
+    let keep = COLUMNS.iter().chain(&["created_at", "id", "owner"]);
     let mut row: Map<String, Value> = keep.map(|name| ((*name).to_owned(), link[*name].clone())).collect();
     if link["domain"] == default_domain {
         row.insert("domain".to_owned(), Value::Null);

@@ -194,7 +194,9 @@ fn row(line: usize, link: &Map<String, Value>) -> Row {
         let name = if link.get("code_kind").is_some_and(|kind| kind == "alias") { "alias" } else { "code" };
         body.insert(name.to_owned(), code.clone());
     }
-    let state = link.get("state").and_then(Value::as_str).filter(|state| *state == "disabled").map(ToOwned::to_owned);
+    // What was taken down there must not lead anywhere here.
+    let is_off = link.get("state").is_some_and(|state| state == "disabled" || state == "blocked");
+    let state = is_off.then(|| "disabled".to_owned());
     let history = link.get("history").and_then(Value::as_array).cloned().unwrap_or_default();
     let id = link.get("id").and_then(Value::as_str).map(ToOwned::to_owned);
     Row { line, body, state, id, history }

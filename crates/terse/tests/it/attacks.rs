@@ -135,7 +135,7 @@ async fn bodies_that_are_not_what_they_should_be() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_are_not_forged() {
-    let mut cluster = Cluster::all_in_one().set("TERSE__LOG__LEVEL", "debug").start();
+    let mut cluster = Cluster::all_in_one().set("TERSE__LOG__LEVEL", &"debug").start();
     let server = cluster.public();
     for path in ["/%0d%0aFORGED", "/%1b[31mred", "/%E2%80%AEevil"] {
         raw(server, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: a\x1b[2J\r\nConnection: close\r\n\r\n").as_bytes());

@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::cluster::Cluster;
 
 /// Reads the stats until `total` is reached; answers them with the time it took.
-pub async fn until_counted(client: &Client, id: &str, total: u64) -> (Value, Duration) {
+pub(crate) async fn until_counted(client: &Client, id: &str, total: u64) -> (Value, Duration) {
     let began = Instant::now();
     loop {
         let stats = client.get(&format!("/api/v1/links/{id}/stats")).await.expect(200).json();
@@ -42,7 +42,7 @@ async fn a_click_shows_within_two_seconds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_dimension_is_counted() {
-    let cluster = Cluster::all_in_one().set("TERSE__GATEWAY__TRUSTED_PROXIES", "127.0.0.1/32").start();
+    let cluster = Cluster::all_in_one().set("TERSE__GATEWAY__TRUSTED_PROXIES", &"127.0.0.1/32").start();
     let client = cluster.client();
     let link = client.create(&json!({"target": "https://example.com/a?utm_source=letter", "alias": "dims"})).await;
     let id = link["id"].as_str().expect("an id").to_owned();
@@ -117,7 +117,7 @@ async fn ten_thousand_clicks_are_counted_exactly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_address_is_written_to_any_disk() {
     let mut cluster =
-        Cluster::all_in_one().set("TERSE__GATEWAY__TRUSTED_PROXIES", "127.0.0.1/32").set("TERSE__LOG__LEVEL", "debug").start();
+        Cluster::all_in_one().set("TERSE__GATEWAY__TRUSTED_PROXIES", &"127.0.0.1/32").set("TERSE__LOG__LEVEL", &"debug").start();
     let client = cluster.client();
     let link = client.create(&json!({"target": "https://example.com/a?token=canary-query", "alias": "private"})).await;
     let canaries = ["198.51.100.77", "2001:db8:77::1234"];

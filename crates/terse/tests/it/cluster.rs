@@ -17,9 +17,9 @@ use crate::client::Client;
 const START_MAX: Duration = Duration::from_secs(30);
 
 /// Between two looks at something that is awaited.
-pub const POLL: Duration = Duration::from_millis(10);
+pub(crate) const POLL: Duration = Duration::from_millis(10);
 
-pub struct Cluster {
+pub(crate) struct Cluster {
     data: PathBuf,
     settings: Vec<(String, String)>,
     process: Option<Process>,
@@ -32,23 +32,23 @@ struct Process {
     admin: SocketAddr,
 }
 
-pub struct Builder {
+pub(crate) struct Builder {
     settings: Vec<(String, String)>,
 }
 
 impl Builder {
     /// A setting by its environment name, e.g. `TERSE__LIMITS__MISSES_PER_IP_PER_MIN`.
-    pub fn set(mut self, name: &str, value: impl ToString) -> Self {
+    pub(crate) fn set(mut self, name: &str, value: &impl std::fmt::Display) -> Self {
         self.settings.push((name.into(), value.to_string()));
         self
     }
 
-    pub fn start(self) -> Cluster {
+    pub(crate) fn start(self) -> Cluster {
         self.start_in(&std::env::temp_dir())
     }
 
     /// With its data somewhere below `place`.
-    pub fn start_in(self, place: &Path) -> Cluster {
+    pub(crate) fn start_in(self, place: &Path) -> Cluster {
         let folder = TempDir::new_in(place).expect("a folder for the test");
         let data = folder.path().join("terse-data");
         let mut cluster = Cluster { data, settings: self.settings, process: None, _folder: folder };
@@ -59,22 +59,22 @@ impl Builder {
 
 impl Cluster {
     /// One process; limits per IP and key are off, since all tests share one address.
-    pub fn all_in_one() -> Builder {
+    pub(crate) fn all_in_one() -> Builder {
         Builder { settings: Vec::new() }
-            .set("TERSE__LIMITS__API_PER_IP_PER_MIN", 0)
-            .set("TERSE__LIMITS__MISSES_PER_IP_PER_MIN", 0)
-            .set("TERSE__LIMITS__CREATES_PER_KEY_PER_H", 0)
-            .set("TERSE__LIMITS__REQUESTS_PER_S", 0)
+            .set("TERSE__LIMITS__API_PER_IP_PER_MIN", &0)
+            .set("TERSE__LIMITS__MISSES_PER_IP_PER_MIN", &0)
+            .set("TERSE__LIMITS__CREATES_PER_KEY_PER_H", &0)
+            .set("TERSE__LIMITS__REQUESTS_PER_S", &0)
     }
 
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_terse"));
         command.env_clear().current_dir(self.data.parent().expect("the test's folder"));
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
     }
 
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         assert!(self.process.is_none(), "already started");
         let run_file = self.data.join("run.json");
         let _ = std::fs::remove_file(&run_file);
@@ -106,32 +106,32 @@ impl Cluster {
         self.process.as_ref().expect("terse runs")
     }
 
-    pub fn public(&self) -> SocketAddr {
+    pub(crate) fn public(&self) -> SocketAddr {
         self.process().public
     }
 
-    pub fn admin(&self) -> SocketAddr {
+    pub(crate) fn admin(&self) -> SocketAddr {
         self.process().admin
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process().child.id()
     }
 
-    pub fn data(&self) -> &Path {
+    pub(crate) fn data(&self) -> &Path {
         &self.data
     }
 
-    pub fn admin_key(&self) -> String {
+    pub(crate) fn admin_key(&self) -> String {
         std::fs::read_to_string(self.data.join("admin.key")).expect("the admin key of the first start").trim().to_owned()
     }
 
     /// With the admin key.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(self.public()).with_key(&self.admin_key())
     }
 
-    pub fn anonymous(&self) -> Client {
+    pub(crate) fn anonymous(&self) -> Client {
         Client::new(self.public())
     }
 
@@ -139,19 +139,19 @@ impl Cluster {
         self.data.with_file_name("terse.log")
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
     /// `kill -9`.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut process = self.process.take().expect("terse runs");
         process.child.kill().expect("killed");
         process.child.wait().expect("reaped");
     }
 
     /// Ctrl-C; answers the exit code.
-    pub fn interrupt(&mut self) -> Option<i32> {
+    pub(crate) fn interrupt(&mut self) -> Option<i32> {
         let process = self.process.take().expect("terse runs");
         signal(process.child.id(), Signal::INT);
         let mut child = process.child;
@@ -159,7 +159,7 @@ impl Cluster {
     }
 
     /// The value of a metric: the sum over its series that carry all of `labels`.
-    pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let text = Client::new(self.admin()).get("/metrics").await.text();
         let carries = |line: &str| labels.iter().all(|(key, value)| line.contains(&format!("{key}=\"{value}\"")));
         text.lines()
@@ -181,7 +181,7 @@ impl Drop for Cluster {
     }
 }
 
-pub fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
     kill_process(pid, signal).expect("signalled");
 }

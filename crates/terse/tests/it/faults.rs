@@ -49,7 +49,7 @@ async fn a_full_disk_refuses_creates_and_redirects_go_on() {
         eprintln!("skipped: mounting a small file system needs root");
         return;
     };
-    let cluster = Cluster::all_in_one().set("TERSE__CLICKS__SEGMENT_BYTES", 4 * 1024 * 1024).start_in(disk.0.path());
+    let cluster = Cluster::all_in_one().set("TERSE__CLICKS__SEGMENT_BYTES", &(4 * 1024 * 1024)).start_in(disk.0.path());
     let (client, visitor) = (cluster.client(), cluster.anonymous());
     client.create(&json!({"target": "https://example.com/a", "alias": "steady"})).await;
     visitor.get("/steady").await.expect(302);

@@ -59,9 +59,9 @@ async fn scopes_are_kept_and_revoked_keys_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_are_counted_and_told() {
     let cluster = Cluster::all_in_one()
-        .set("TERSE__LIMITS__CREATES_PER_KEY_PER_H", 30)
-        .set("TERSE__LIMITS__API_PER_IP_PER_MIN", 100)
-        .set("TERSE__LIMITS__MISSES_PER_IP_PER_MIN", 30)
+        .set("TERSE__LIMITS__CREATES_PER_KEY_PER_H", &30)
+        .set("TERSE__LIMITS__API_PER_IP_PER_MIN", &100)
+        .set("TERSE__LIMITS__MISSES_PER_IP_PER_MIN", &30)
         .start();
     let (_, alice) = key(&cluster, "alice", &["links:read", "links:write"]).await;
     for _ in 0..10 {

@@ -5,6 +5,7 @@ mod cluster;
 
 mod attacks;
 mod changes;
+mod cli;
 mod clicks;
 mod creates;
 mod faults;
@@ -13,3 +14,4 @@ mod kill;
 mod pages;
 mod redirects;
 mod stops;
+mod transfer;

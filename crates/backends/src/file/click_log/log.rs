@@ -256,6 +256,12 @@ impl Log {
 
     /// Copies what is not durable of a failed segment to a fresh one, which takes its place.
     fn rehome(&self, keeper: &mut Keeper, failed: &mut Segment) -> io::Result<()> {
+        if failed.synced == failed.end {
+            // It failed after its last record was durable. An empty segment in its place would begin
+            // where the next one does, and hide it.
+            self.enter(failed.seal(&*self.disk, self.clock.now()));
+            return Ok(());
+        }
         let number = keeper.take_number();
         let mut fresh = Segment::create(&*self.disk, &self.folder, number, self.options.segment_len)?;
         fresh.adopt(self.id, failed);

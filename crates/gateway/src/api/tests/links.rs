@@ -18,7 +18,7 @@ async fn a_link_has_this_shape() {
     let (id, code) = (link["id"].as_str().unwrap(), link["code"].as_str().unwrap());
     let at = "2026-11-23T20:00:00Z";
     let expected = json!({
-        "id": id, "domain": "localhost:8080", "code": code, "short_url": format!("http://localhost:8080/{code}"), "target": "https://example.com/a",
+        "id": id, "domain": "localhost:8080", "code": code, "code_kind": "generated", "short_url": format!("http://localhost:8080/{code}"), "target": "https://example.com/a",
         "title": null, "tags": [], "state": "active", "redirect_status": 302, "caching": "exact", "forward_query": false,
         "starts_at": null, "expires_at": null, "max_clicks": null, "created_at": at, "updated_at": at, "version": 1, "owner": "me",
     });

@@ -4,6 +4,7 @@ mod authz;
 mod backend;
 mod bad_input;
 mod calls;
+mod history;
 mod limits;
 mod links;
 mod world;

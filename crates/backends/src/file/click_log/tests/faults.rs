@@ -99,3 +99,20 @@ fn killed_while_syncs_fail_the_log_has_every_click() {
     drop(bench);
     assert_eq!(Bench::open(dir.path(), SMALL).read(), all(0..320));
 }
+
+#[test]
+fn a_segment_that_fails_after_its_last_record_was_durable_hides_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::open(dir.path(), SMALL);
+    let mut count = 0;
+    while bench.log.record(&click(count)).is_ok() {
+        count += 1;
+        bench.log.sync().unwrap();
+    }
+    bench.record(count).unwrap();
+    bench.disk.failing_syncs.store(1, Ordering::Relaxed);
+    bench.log.sync().unwrap();
+    assert_eq!(bench.read(), all(0..count + 1));
+    drop(bench);
+    assert_eq!(Bench::open(dir.path(), SMALL).read(), all(0..count + 1));
+}
