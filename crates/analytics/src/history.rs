@@ -103,7 +103,9 @@ impl Service {
                 rollups.push(Rollup { subject: subject.clone(), unit: RollupUnit::Day, number: *number, tally: tally.clone(), seen: 0 });
             }
             let mut sum = TallySum::default();
-            of_days.values().for_each(|tally| add(&mut sum, tally));
+            for tally in of_days.values() {
+                add(&mut sum, tally);
+            }
             let mut tally = sum.finish();
             domain::port::cap_dimensions(&mut tally.dimensions);
             rollups.push(Rollup { subject, unit: RollupUnit::Month, number: month, tally, seen: 0 });

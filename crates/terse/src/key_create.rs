@@ -44,7 +44,7 @@ pub(crate) async fn run(args: &CreateArgs, output: Output) -> anyhow::Result<Exi
     let path = admin_key_path(data);
     match output {
         Output::Text => {
-            say(format!("{key}\n\nThe new admin key, also in {}. Older keys stay valid until they are revoked.", path.display()))
+            say(format!("{key}\n\nThe new admin key, also in {}. Older keys stay valid until they are revoked.", path.display()));
         }
         Output::Json => say_json(&serde_json::json!({ "key": key, "path": path })),
     }

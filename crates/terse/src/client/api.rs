@@ -1,5 +1,7 @@
 //! The API as the commands call it: one server, one key, answers as JSON, failures as sentences.
+#![expect(clippy::doc_markdown, rustdoc::bare_urls, reason = "the comments of arguments are the help, read in a terminal")]
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -219,7 +221,7 @@ pub(crate) fn encode(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded

@@ -17,7 +17,7 @@ pub(crate) enum Command {
     #[command(
         after_help = "Example:  terse key create --name ci --scope links:write --scope links:read --owner team-a\n          terse key create --data ./terse-data"
     )]
-    Create(MakeArgs),
+    Create(Box<MakeArgs>),
     /// List keys; their texts are not kept.
     #[command(after_help = "Example:  terse key list")]
     List(ConnectArgs),
@@ -69,7 +69,7 @@ impl Command {
                 match output {
                     Output::Json => say_json(&made),
                     Output::Text => {
-                        say(format!("{}\n\nShown once. Id {}, for {}.", shown(&made["key"]), shown(&made["id"]), shown(&made["owner"])))
+                        say(format!("{}\n\nShown once. Id {}, for {}.", shown(&made["key"]), shown(&made["id"]), shown(&made["owner"])));
                     }
                 }
             }

@@ -162,25 +162,27 @@ pub(crate) struct DeleteArgs {
     connect: ConnectArgs,
 }
 
+/// How a text of the command line becomes a value of the API.
+type Reading = fn(&str) -> Value;
+
 impl FieldArgs {
     /// Empty texts become null; numbers are left to the server to judge.
     fn write_to(&self, body: &mut Map<String, Value>) {
-        let number = |text: &String| text.parse::<u64>().map_or_else(|_| json!(text), |number| json!(number));
-        let or_null = |text: &String, value: &dyn Fn(&String) -> Value| if text.is_empty() { Value::Null } else { value(text) };
-        let text = |text: &String| json!(text);
-        let flag = |text: &String| text.parse::<bool>().map_or_else(|_| json!(text), |flag| json!(flag));
-        let fields: [(&str, &Option<String>, &dyn Fn(&String) -> Value); 7] = [
-            ("title", &self.title, &text),
-            ("redirect_status", &self.redirect_status, &number),
-            ("caching", &self.caching, &text),
-            ("forward_query", &self.forward_query, &flag),
-            ("starts_at", &self.starts_at, &text),
-            ("expires_at", &self.expires_at, &text),
-            ("max_clicks", &self.max_clicks, &number),
+        let text = |text: &str| json!(text);
+        let number = |text: &str| text.parse::<u64>().map_or_else(|_| json!(text), |number| json!(number));
+        let flag = |text: &str| text.parse::<bool>().map_or_else(|_| json!(text), |flag| json!(flag));
+        let fields: [(&str, &Option<String>, Reading); 7] = [
+            ("title", &self.title, text),
+            ("redirect_status", &self.redirect_status, number),
+            ("caching", &self.caching, text),
+            ("forward_query", &self.forward_query, flag),
+            ("starts_at", &self.starts_at, text),
+            ("expires_at", &self.expires_at, text),
+            ("max_clicks", &self.max_clicks, number),
         ];
         for (name, given, value) in fields {
             if let Some(given) = given {
-                body.insert(name.to_owned(), or_null(given, value));
+                body.insert(name.to_owned(), if given.is_empty() { Value::Null } else { value(given) });
             }
         }
         if !self.tags.is_empty() {
@@ -232,20 +234,24 @@ impl Command {
     pub(crate) async fn run(self, output: Output) -> anyhow::Result<()> {
         match self {
             Self::Create(args) => create(args, output).await,
-            Self::Show(args) => show(&args.which.find(&args.connect.connect()?).await?, output),
+            Self::Show(args) => {
+                show(&args.which.find(&args.connect.connect()?).await?, output);
+                Ok(())
+            }
             Self::List(args) => list(args, output).await,
             Self::Update(args) => update(args, output).await,
             Self::Delete(args) => delete(args, output).await,
             Self::Restore(args) => {
                 let api = args.connect.connect()?;
                 let link = args.which.find(&api).await?;
-                show(&api.post(&format!("{}/restore", path(&link)), &json!({})).await?, output)
+                show(&api.post(&format!("{}/restore", path(&link)), &json!({})).await?, output);
+                Ok(())
             }
         }
     }
 }
 
-fn show(link: &Value, output: Output) -> anyhow::Result<()> {
+fn show(link: &Value, output: Output) {
     match output {
         Output::Json => say_json(link),
         Output::Text => {
@@ -255,7 +261,6 @@ fn show(link: &Value, output: Output) -> anyhow::Result<()> {
             }
         }
     }
-    Ok(())
 }
 
 async fn create(args: CreateArgs, output: Output) -> anyhow::Result<()> {
@@ -342,7 +347,8 @@ async fn update(args: UpdateArgs, output: Output) -> anyhow::Result<()> {
     let etag = headers.get(http::header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or("*").to_owned();
     let body = Value::Object(body);
     let headers: &[_] = if args.if_version.is_some() { &[(http::header::IF_MATCH, etag.as_str())] } else { &[] };
-    show(&api.call(http::Method::PATCH, &path, Some((&body, headers))).await?.0, output)
+    show(&api.call(http::Method::PATCH, &path, Some((&body, headers))).await?.0, output);
+    Ok(())
 }
 
 async fn delete(args: DeleteArgs, output: Output) -> anyhow::Result<()> {

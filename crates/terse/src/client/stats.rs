@@ -106,7 +106,7 @@ fn chart(series: &Value) {
     say(format!("\n{}  at most {} {per}", sparkline(&bars), count(&json!(most))));
     let label = |bucket: &Value| {
         let start = time(&bucket["start"]);
-        start.strip_suffix(" 00:00").map_or(start.clone(), ToOwned::to_owned)
+        start.strip_suffix(" 00:00").map_or_else(|| start.clone(), ToOwned::to_owned)
     };
     let (first, last) = (label(first), label(last));
     let gap = bars.len().saturating_sub(first.len() + last.len()).max(3);

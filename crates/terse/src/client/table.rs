@@ -45,7 +45,7 @@ pub(crate) fn harmless(text: &str) -> String {
 /// A time to the minute, in UTC.
 pub(crate) fn time(value: &Value) -> String {
     let text = shown(value);
-    text.get(..16).filter(|_| text.ends_with('Z')).map_or(text.clone(), |minute| minute.replace('T', " "))
+    text.get(..16).filter(|_| text.ends_with('Z')).map_or_else(|| text.clone(), |minute| minute.replace('T', " "))
 }
 
 /// With a comma between thousands.
