@@ -201,7 +201,9 @@ pub(crate) fn host<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -
     }
     let header = header.map(|host| host.to_str().map_err(|_| HostProblem::Ambiguous)).transpose()?;
     match (uri.authority(), header) {
-        (Some(authority), Some(header)) if version == Version::HTTP_2 && !authority.as_str().eq_ignore_ascii_case(header) => Err(HostProblem::Ambiguous),
+        (Some(authority), Some(header)) if version == Version::HTTP_2 && !authority.as_str().eq_ignore_ascii_case(header) => {
+            Err(HostProblem::Ambiguous)
+        }
         (Some(authority), _) => Ok(authority.as_str()),
         (None, Some(header)) if !header.is_empty() => Ok(header),
         (None, _) => Err(HostProblem::Missing),

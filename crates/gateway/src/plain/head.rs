@@ -42,7 +42,9 @@ const CLASSES: [u8; 256] = {
         if alphanumeric || matches!(at, b'-' | b'_' | b'~' | b'/') {
             class |= PATH;
         }
-        if alphanumeric || matches!(at, b'-' | b'_' | b'~' | b'/' | b'.' | b'=' | b'&' | b'%' | b'+' | b':' | b',' | b';' | b'@' | b'!' | b'*') {
+        if alphanumeric
+            || matches!(at, b'-' | b'_' | b'~' | b'/' | b'.' | b'=' | b'&' | b'%' | b'+' | b':' | b',' | b';' | b'@' | b'!' | b'*')
+        {
             class |= QUERY;
         }
         if alphanumeric || matches!(at, b'!'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~') && at != b'"' {
@@ -61,6 +63,7 @@ const CLASSES: [u8; 256] = {
 
 /// What stands at the beginning of the bytes.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one lives on the stack while a request is answered; a box would be an allocation for each")]
 pub(super) enum Parsed<'b> {
     /// Plain so far, but not all of it has come.
     Partial,
@@ -118,7 +121,15 @@ fn read(bytes: &[u8]) -> Result<Head<'_>, Stop> {
     }
     expect(rest, VERSION)?;
     let [path, query, target] = [path, query, start..end].map(|range| text(bytes, range));
-    let mut head = Head { len: end + VERSION.len(), path: path?, query: query?, host: "", target: target?, fields: [Field::default(); FIELDS_MAX], count: 0 };
+    let mut head = Head {
+        len: end + VERSION.len(),
+        path: path?,
+        query: query?,
+        host: "",
+        target: target?,
+        fields: [Field::default(); FIELDS_MAX],
+        count: 0,
+    };
     if is_elsewhere(head.path) {
         return Err(Stop::Declined);
     }
@@ -132,11 +143,7 @@ fn read(bytes: &[u8]) -> Result<Head<'_>, Stop> {
 }
 
 fn expect(bytes: &[u8], expected: &[u8]) -> Result<(), Stop> {
-    if bytes.starts_with(expected) {
-        Ok(())
-    } else {
-        Err(if expected.starts_with(bytes) { Stop::Partial } else { Stop::Declined })
-    }
+    if bytes.starts_with(expected) { Ok(()) } else { Err(if expected.starts_with(bytes) { Stop::Partial } else { Stop::Declined }) }
 }
 
 fn skip(bytes: &[u8], from: usize, class: u8) -> usize {

@@ -7,6 +7,7 @@ mod head;
 mod prefixed;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -135,13 +136,15 @@ fn answer(front: &Front, answers: &mut Answers, head: &Head<'_>, domain: &Arc<Do
     let id = front.request_id(head);
     let before = answers.bytes.len();
     let answered = catch_unwind(AssertUnwindSafe(|| match front.plainly(head, domain, id, began) {
-        Plainly::Leads(route) => Ok(answers.redirect(front, &redirects::leads(&front.door.gateway, domain, &route, head.query), (id, began))),
-        Plainly::Step(step) => Err(step),
+        Plainly::Leads(route) => {
+            ControlFlow::Continue(answers.redirect(front, &redirects::leads(&front.door.gateway, domain, &route, head.query), (id, began)))
+        }
+        Plainly::Step(step) => ControlFlow::Break(step),
     }));
     let step = match answered {
-        Ok(Ok(Goes::On)) => return None,
-        Ok(Ok(Goes::No)) => return Some(Batch::Last),
-        Ok(Err(step)) => step,
+        Ok(ControlFlow::Continue(Goes::On)) => return None,
+        Ok(ControlFlow::Continue(Goes::No)) => return Some(Batch::Last),
+        Ok(ControlFlow::Break(step)) => step,
         Err(panic) => {
             answers.bytes.truncate(before);
             Step::Now(RequestKind::Page, front::panicked(id, panic.as_ref()))
@@ -152,6 +155,6 @@ fn answer(front: &Front, answers: &mut Answers, head: &Head<'_>, domain: &Arc<Do
             Goes::On => None,
             Goes::No => Some(Batch::Last),
         },
-        later => Some(Batch::Wait(later)),
+        later @ (Answering::Now(None) | Answering::Later(_)) => Some(Batch::Wait(later)),
     }
 }

@@ -1,5 +1,5 @@
 //! The API as the commands call it: one server, one key, answers as JSON, failures as sentences.
-#![expect(clippy::doc_markdown, rustdoc::bare_urls, reason = "the comments of arguments are the help, read in a terminal")]
+#![expect(clippy::doc_markdown, reason = "the comments of arguments are the help, read in a terminal")]
 
 use std::fmt::Write as _;
 use std::time::Duration;
