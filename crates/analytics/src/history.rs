@@ -159,10 +159,7 @@ const fn mix(value: u64) -> u64 {
 /// What a roll-up lacks of an imported day.
 fn lacking(day: &HistoryDay, known: Option<&Tally>) -> Tally {
     let (known, visitors) = known.map_or_else(Default::default, |tally| (tally.counts, tally.visitor_days));
-    let counts = Counts {
-        clicks: day.counts.clicks.saturating_sub(known.clicks),
-        humans: day.counts.humans.saturating_sub(known.humans),
-    };
+    let counts = Counts { clicks: day.counts.clicks.saturating_sub(known.clicks), humans: day.counts.humans.saturating_sub(known.humans) };
     Tally { counts, visitor_days: day.visitors.saturating_sub(visitors), ..Tally::default() }
 }
 

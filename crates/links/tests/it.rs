@@ -1,5 +1,7 @@
 //! The shortening service on the real SQLite store and the real ID service.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,7 +50,7 @@ async fn world(wrap: impl FnOnce(Arc<dyn Ids>) -> Arc<dyn Ids>) -> World {
 
 fn alice() -> Context {
     let caller = Caller { owner: Owner::parse("alice").unwrap(), scopes: [Scope::LinksRead, Scope::LinksWrite].into_iter().collect() };
-    Context { caller, deadline: Deadline::after(Instant::now(), Duration::from_secs(60)) }
+    Context { caller, deadline: Deadline::after(Instant::now(), Duration::from_mins(1)) }
 }
 
 fn draft(i: usize) -> LinkDraft {

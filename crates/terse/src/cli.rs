@@ -70,13 +70,13 @@ pub(crate) struct SettingsArgs {
     /// What short links begin with [default: http://localhost:8080].
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
-    /// Where links are kept [default: sqlite:<data>/terse.db].
+    /// Where links are kept [default: sqlite:DATA/terse.db].
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// Second cache tier [default: memory:].
     #[arg(long, value_name = "URL")]
     cache: Option<String>,
-    /// Where clicks are logged [default: file:<data>/clicks].
+    /// Where clicks are logged [default: file:DATA/clicks].
     #[arg(long, value_name = "URL")]
     clicks: Option<String>,
     /// `auto`, `pretty` or `json` [default: auto].

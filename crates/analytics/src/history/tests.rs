@@ -155,7 +155,8 @@ async fn every_wrong_field_is_named_and_nothing_is_counted() {
     ];
     let error = world.history.import(LinkId::new(1), &owner("ann"), &days, soon()).await.unwrap_err();
     let pointers: Vec<_> = error.field_errors().iter().map(|field| field.pointer.as_str()).collect();
-    let expected = ["/days/1/start", "/days/2/start", "/days/3/start", "/days/4/start", "/days/5/humans", "/days/6/visitors", "/days/7/clicks"];
+    let expected =
+        ["/days/1/start", "/days/2/start", "/days/3/start", "/days/4/start", "/days/5/humans", "/days/6/visitors", "/days/7/clicks"];
     assert_eq!(pointers, expected);
     let many: Vec<_> = (0..=i64::try_from(HISTORY_LEN_MAX).unwrap()).map(|ago| day(ago, 1)).collect();
     let error = world.history.import(LinkId::new(1), &owner("ann"), &many, soon()).await.unwrap_err();

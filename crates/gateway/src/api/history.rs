@@ -65,7 +65,9 @@ fn read(body: Value) -> Result<Vec<HistoryDay>, Problem> {
             for (i, item) in items.into_iter().enumerate() {
                 match day(item) {
                     Ok(day) => days.push(day),
-                    Err(errors) => errors.iter().for_each(|error| fields.fail(&format!("/days/{i}{}", error.pointer), error.reason, error.detail.as_str())),
+                    Err(errors) => errors
+                        .iter()
+                        .for_each(|error| fields.fail(&format!("/days/{i}{}", error.pointer), error.reason, error.detail.as_str())),
                 }
             }
         }

@@ -10,8 +10,8 @@ const REQUEST: &str = "GET /known HTTP/1.1\r\nHost: s.example\r\n\r\n";
 
 async fn patient() -> World {
     World::with(|options| {
-        options.timeouts.linger = Duration::from_secs(600);
-        options.deadlines.redirect = Duration::from_secs(600);
+        options.timeouts.linger = Duration::from_mins(10);
+        options.deadlines.redirect = Duration::from_mins(10);
     })
     .await
 }

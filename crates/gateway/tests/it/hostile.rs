@@ -121,7 +121,7 @@ async fn odd_paths_and_texts_are_answers_like_any_other() {
 #[tokio::test]
 async fn patience_has_an_end() {
     let short = Duration::from_millis(50);
-    let long = Duration::from_secs(600);
+    let long = Duration::from_mins(10);
     let request = "GET /known HTTP/1.1\r\nHost: s.example\r\n\r\n";
 
     let world = World::with(|o| (o.timeouts.first_byte, o.timeouts.header, o.timeouts.idle) = (short, long, long)).await;
@@ -159,7 +159,7 @@ async fn patience_has_an_end() {
 async fn a_slow_answer_is_waited_for() {
     let world = World::with(|o| {
         let short = Duration::from_millis(1);
-        (o.timeouts.first_byte, o.timeouts.header, o.timeouts.idle) = (Duration::from_secs(600), Duration::from_secs(600), short);
+        (o.timeouts.first_byte, o.timeouts.header, o.timeouts.idle) = (Duration::from_mins(10), Duration::from_mins(10), short);
         o.deadlines.redirect = Duration::from_millis(200);
     })
     .await;

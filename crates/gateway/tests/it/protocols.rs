@@ -52,7 +52,7 @@ async fn http2_without_tls() {
 
 #[tokio::test]
 async fn draining_http2_answers_what_was_asked() {
-    let world = World::with(|options| options.deadlines.redirect = std::time::Duration::from_secs(600)).await;
+    let world = World::with(|options| options.deadlines.redirect = std::time::Duration::from_mins(10)).await;
     let stream = TcpStream::connect(world.address).await.unwrap();
     let drain = async {
         world.script.waiting.notified().await;

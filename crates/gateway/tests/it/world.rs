@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chassis::lifecycle::Lifecycle;
 use domain::api::{
-    Answer, Ask, CodeBlock, Context, Created, Deadline, History, HistoryDay, Idempotency, Ids, JobStatus, Links, ListQuery, Page, Period, Purpose, Resolver,
-    Route, Selection, Series, SeriesQuery, Share, Stats, TopLink,
+    Answer, Ask, CodeBlock, Context, Created, Deadline, History, HistoryDay, Idempotency, Ids, JobStatus, Links, ListQuery, Page, Period,
+    Purpose, Resolver, Route, Selection, Series, SeriesQuery, Share, Stats, TopLink,
 };
 use domain::port::{Allowed, Clock, Decision, DomainAdded, DomainStore, Entropy, KeyStore, Limit, PortResult, RateLimiter};
 use domain::{

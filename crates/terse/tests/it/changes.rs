@@ -45,6 +45,7 @@ async fn if_match_lets_one_of_many_win() {
     assert!(replies.iter().filter(|reply| reply.status == 412).all(|reply| reply.problem() == "version_mismatch"));
     assert_eq!(client.get(&path(&link)).await.json()["version"], 2);
     // Without If-Match all of them are applied, one after the other.
+    let bodies: Vec<_> = (0..20).map(|i| json!({"target": format!("https://example.com/each/{i}")})).collect();
     let replies = join_all(bodies.iter().map(|body| client.patch(&link_path, body))).await;
     assert!(replies.iter().all(|reply| reply.status == 200), "{replies:?}");
     assert_eq!(client.get(&path(&link)).await.json()["version"], 22);

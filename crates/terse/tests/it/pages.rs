@@ -60,11 +60,7 @@ async fn a_qr_code_reads_back_as_the_short_url() {
     let (samples, depth) = (info.color_type.samples(), info.bit_depth as usize);
     let grey = |x: usize, y: usize| {
         let line = &pixels[y * info.line_size..];
-        if depth == 8 {
-            line[x * samples]
-        } else {
-            255 * (line[x * depth / 8] >> (7 - x % 8) & 1)
-        }
+        if depth == 8 { line[x * samples] } else { 255 * (line[x * depth / 8] >> (7 - x % 8) & 1) }
     };
     let mut image = rqrr::PreparedImage::prepare_from_greyscale(width, height, grey);
     let (_, text) = image.detect_grids().first().expect("a QR code").decode().expect("readable");

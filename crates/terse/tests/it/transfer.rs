@@ -4,8 +4,8 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::client::Client;
 use crate::clicks::until_counted;
+use crate::client::Client;
 use crate::cluster::Cluster;
 
 /// Runs a command against the cluster, as its admin.
@@ -39,7 +39,12 @@ async fn fill(cluster: &Cluster) -> Vec<Way> {
     let client = cluster.client();
     client.post("/api/v1/domains", &json!({"host": "go.example"})).await.expect(201);
     let (home, away) = ("localhost:8080", "go.example");
-    let mut ways = vec![(home, "/Summer-Sale".to_owned()), (home, "/summer-sale".to_owned()), (home, "/aB9xY".to_owned()), (home, "/ab9xy".to_owned())];
+    let mut ways = vec![
+        (home, "/Summer-Sale".to_owned()),
+        (home, "/summer-sale".to_owned()),
+        (home, "/aB9xY".to_owned()),
+        (home, "/ab9xy".to_owned()),
+    ];
     ways.extend([(home, "/off".to_owned()), (away, "/Summer-Sale".to_owned()), (home, "/dated".to_owned())]);
     let sale = json!({"target": "https://example.com/sale?a=1", "alias": "Summer-Sale", "tags": ["q4", "mail"], "title": "Sale, \"big\"", "redirect_status": 307});
     let sale = client.create(&sale).await;
@@ -48,7 +53,11 @@ async fn fill(cluster: &Cluster) -> Vec<Way> {
     assert_eq!(client.create(&json!({"target": "https://example.com/foreign", "code": "aB9xY"})).await["code_kind"], "foreign");
     let off = client.create(&json!({"target": "https://example.com/off", "alias": "off"})).await;
     client.patch(&format!("/api/v1/links/{}", id(&off)), &json!({"state": "disabled"})).await.expect(200);
-    client.create(&json!({"target": "https://example.com/dated", "alias": "dated", "expires_at": "2999-01-01T00:00:00Z", "forward_query": true})).await;
+    client
+        .create(
+            &json!({"target": "https://example.com/dated", "alias": "dated", "expires_at": "2999-01-01T00:00:00Z", "forward_query": true}),
+        )
+        .await;
     for i in 0..2 {
         let link = client.create(&json!({"target": format!("https://example.com/generated/{i}")})).await;
         assert_eq!(link["code_kind"], "generated");
@@ -104,7 +113,8 @@ async fn a_server_moves_with_its_history() {
     assert_eq!(totals(&new.client()).await, counted);
     let moved = links(&new.client()).await;
     for (before, after) in links(&old.client()).await.iter().zip(&moved) {
-        for name in ["code", "target", "title", "tags", "state", "redirect_status", "caching", "forward_query", "expires_at", "max_clicks"] {
+        for name in ["code", "target", "title", "tags", "state", "redirect_status", "caching", "forward_query", "expires_at", "max_clicks"]
+        {
             assert_eq!(before[name], after[name], "{name} of {before}");
         }
     }

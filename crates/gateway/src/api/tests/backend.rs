@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use domain::api::{
-    Answer, Ask, Bucket, CodeBlock, Context, Created, Deadline, History, HistoryDay, Idempotency, Ids, JobState, JobStatus, Links, ListQuery, Page, Period,
-    Resolver, Selection, Series, SeriesQuery, Share, Stats, TopLink,
+    Answer, Ask, Bucket, CodeBlock, Context, Created, Deadline, History, HistoryDay, Idempotency, Ids, JobState, JobStatus, Links,
+    ListQuery, Page, Period, Resolver, Selection, Series, SeriesQuery, Share, Stats, TopLink,
 };
 use domain::port::{
     Allowed, Clock, Decision, DomainAdded, DomainStore, Entropy, KeyStore, Limit, Outcome, PortError, PortErrorKind, PortResult,

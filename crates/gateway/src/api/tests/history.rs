@@ -32,10 +32,20 @@ async fn every_wrong_field_has_its_place() {
         (json!({"days": 1}), vec!["/days"]),
         (many(0), vec!["/days"]),
         (many(1_001), vec!["/days"]),
-        (json!({"days": [good, 5, {"start": "yesterday", "clicks": -1, "humans": 2, "x": 1}]}), vec![
-            "/days/1", "/days/1/start", "/days/1/clicks", "/days/1/humans", "/days/1/visitors",
-            "/days/2/start", "/days/2/clicks", "/days/2/visitors", "/days/2/x",
-        ]),
+        (
+            json!({"days": [good, 5, {"start": "yesterday", "clicks": -1, "humans": 2, "x": 1}]}),
+            vec![
+                "/days/1",
+                "/days/1/start",
+                "/days/1/clicks",
+                "/days/1/humans",
+                "/days/1/visitors",
+                "/days/2/start",
+                "/days/2/clicks",
+                "/days/2/visitors",
+                "/days/2/x",
+            ],
+        ),
         (json!({"days": [{"start": "2026-11-01T00:00:00Z", "clicks": 3, "humans": 2, "visitors": 3}]}), vec!["/days/0/visitors"]),
     ] {
         let got = world.post(&admin, &path, body.clone()).await;
