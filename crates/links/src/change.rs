@@ -65,21 +65,17 @@ impl Service {
             return Err(Error::new(Reason::Forbidden, "takedowns need the scope `admin`"));
         }
         self.visible(context, id).await?;
-        if let Some(reason) = &reason {
-            self.deps.takedowns.put(id, reason).await?;
+        // The list first, either way: when the link's own change is announced, it is true already. Should
+        // that change fail, the link's row still says what it said.
+        match &reason {
+            Some(reason) => self.deps.takedowns.put(id, reason).await?,
+            None => self.deps.takedowns.remove(id).await?,
         }
-        let lifts = reason.is_none();
-        let link = self
-            .change(context, Asked { id, if_version: None, what: "block" }, |link| {
-                link.blocked.clone_from(&reason);
-                Ok(())
-            })
-            .await?;
-        if lifts {
-            self.deps.takedowns.remove(id).await?;
-            self.announce(&link).await;
-        }
-        Ok(link)
+        self.change(context, Asked { id, if_version: None, what: "block" }, |link| {
+            link.blocked.clone_from(&reason);
+            Ok(())
+        })
+        .await
     }
 
     /// Reads, changes and replaces the link until nobody else was in between. A change that changes

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,12 +21,14 @@ pub(crate) struct TakenDown {
     store: Arc<dyn Takedowns>,
     listed: ArcSwap<HashMap<LinkId, Arc<str>>>,
     news: Notify,
+    /// How much was heard: a read that began before the last of it is out of date.
+    heard: AtomicU64,
     metrics: Arc<Metrics>,
 }
 
 impl TakenDown {
     pub(crate) fn new(store: Arc<dyn Takedowns>, metrics: Arc<Metrics>) -> Self {
-        Self { store, listed: ArcSwap::default(), news: Notify::new(), metrics }
+        Self { store, listed: ArcSwap::default(), news: Notify::new(), heard: AtomicU64::new(0), metrics }
     }
 
     /// Why the link was taken down, if it was.
@@ -36,14 +39,25 @@ impl TakenDown {
 
     /// A takedown, or the end of one, is not left to the next poll.
     pub(crate) fn heard_of(&self, news: &LinkChanged) {
-        if news.blocked != self.listed.load().contains_key(&news.link) {
-            self.news.notify_one();
+        if news.blocked == self.listed.load().contains_key(&news.link) {
+            return;
         }
+        self.heard.fetch_add(1, Ordering::AcqRel);
+        if !news.blocked {
+            self.listed.rcu(|listed| {
+                let mut listed = HashMap::clone(listed);
+                listed.remove(&news.link);
+                listed
+            });
+        }
+        self.news.notify_one();
     }
 
     /// Reads the list. When that fails, what is known stays.
     pub(crate) async fn poll(&self) {
+        let heard = self.heard.load(Ordering::Acquire);
         match timeout(READ_TIMEOUT, self.store.all()).await {
+            Ok(Ok(_)) if self.heard.load(Ordering::Acquire) != heard => self.news.notify_one(),
             Ok(Ok(all)) => {
                 let listed: HashMap<_, Arc<str>> = all.iter().map(|(link, reason)| (*link, reason.as_str().into())).collect();
                 self.metrics.takedowns.set(f64::from(u32::try_from(listed.len()).unwrap_or(u32::MAX)));
