@@ -90,12 +90,13 @@ struct Inner {
     detail: String,
     fields: Vec<FieldError>,
     retry_after: Option<Duration>,
+    never_sent: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self(Box::new(Inner { reason, detail: detail.into(), fields: Vec::new(), retry_after: None, source: None }))
+        Self(Box::new(Inner { reason, detail: detail.into(), fields: Vec::new(), retry_after: None, never_sent: false, source: None }))
     }
 
     /// The request names fields that are wrong. The reason is the first field's.
@@ -125,6 +126,17 @@ impl Error {
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.0.retry_after = Some(after);
         self
+    }
+
+    /// The request provably never reached whoever was to serve it: it may be sent again, elsewhere.
+    #[must_use]
+    pub fn with_never_sent(mut self) -> Self {
+        self.0.never_sent = true;
+        self
+    }
+
+    pub fn was_never_sent(&self) -> bool {
+        self.0.never_sent
     }
 
     pub fn reason(&self) -> Reason {

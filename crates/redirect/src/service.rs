@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chassis::{Lifecycle, OnError, Stage};
 use domain::api::{Answer, Ask, Deadline, Purpose, Resolver};
 use domain::port::{
-    ClickBudget, ClickLog, Clock, DomainStore, Geo, IssuedBounds, LinkChanged, LinkEvents, LinkStore, SaltStore, Takedowns,
+    ClickBudget, ClickLog, Clock, DomainStore, Geo, IssuedBounds, LinkEvents, LinkNews, LinkStore, SaltStore, Takedowns,
 };
 use domain::{DomainNo, Error, Reason, Result, Slug, State, UnixMs};
 use tokio::sync::mpsc;
@@ -101,7 +101,7 @@ impl Service {
         });
         deps.events.subscribe(Arc::new({
             let service = Arc::downgrade(&service);
-            move |news: &LinkChanged| hear(&service, news)
+            move |news: &LinkNews| hear(&service, news)
         }));
         salts.refresh().await;
         service.taken_down.poll().await;
@@ -277,8 +277,8 @@ impl Resolver for Service {
     }
 }
 
-fn hear(service: &Weak<Service>, news: &LinkChanged) {
-    if let Some(service) = service.upgrade() {
+fn hear(service: &Weak<Service>, news: &LinkNews) {
+    if let (Some(service), LinkNews::Changed(news)) = (service.upgrade(), news) {
         service.reader.heard_of(news);
         service.taken_down.heard_of(news);
     }

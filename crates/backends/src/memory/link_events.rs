@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use domain::port::{LinkChanged, LinkEvents as Port, Listener, PortResult};
+use domain::port::{LinkChanged, LinkEvents as Port, LinkNews, Listener, PortResult};
 
 #[derive(Default)]
 pub struct LinkEvents {
@@ -14,8 +14,9 @@ pub struct LinkEvents {
 #[async_trait]
 impl Port for LinkEvents {
     async fn publish(&self, event: LinkChanged) -> PortResult<()> {
+        let news = LinkNews::Changed(event);
         for listener in self.listeners.load().iter() {
-            listener(&event);
+            listener(&news);
         }
         Ok(())
     }
@@ -26,6 +27,10 @@ impl Port for LinkEvents {
             listeners.push(Arc::clone(&listener));
             listeners
         });
+    }
+
+    fn are_certain(&self) -> bool {
+        true
     }
 }
 

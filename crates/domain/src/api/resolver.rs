@@ -89,6 +89,10 @@ pub trait Resolver: Send + Sync + 'static {
     /// Answers from memory, without waiting and without allocating; `None` when I/O is needed.
     fn try_resolve(&self, ask: &Ask<'_>) -> Option<Answer>;
 
+    /// Starts whatever I/O [`Self::resolve`] will need for this code, without waiting for it. Records no
+    /// click and takes no budget; may do nothing.
+    fn begin(&self, _ask: &Ask<'_>) {}
+
     /// # Errors
     /// `Unavailable` when the store does not answer and nothing cached may stand in: never a false 404.
     async fn resolve(&self, ask: &Ask<'_>, deadline: Deadline) -> Result<Answer>;

@@ -85,5 +85,19 @@ pub trait ClickSource: Send + 'static {
     fn lag(&self) -> u64;
 }
 
+/// A log whose partitions are shared among consumers: which of them are ours changes while we run.
+#[async_trait]
+pub trait ClickFeed: Send + 'static {
+    /// Waits for the next change. Cancel-safe. After `Lost`, the partition's source only fails.
+    async fn next(&mut self) -> PortResult<Assignment>;
+}
+
+pub enum Assignment {
+    /// Ours from now on; read it from the start of the open chunk.
+    Gained(Box<dyn ClickSource>),
+    /// Somebody else's soon: what is counted should be stored, and the source dropped.
+    Lost { partition: u32 },
+}
+
 #[cfg(any(test, feature = "contract"))]
 pub(super) mod contract;

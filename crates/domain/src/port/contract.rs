@@ -26,11 +26,17 @@ pub mod key_store {
 pub mod lease_store {
     pub use crate::port::lease_store::contract::*;
 }
+pub mod link_cache {
+    pub use crate::port::link_cache::contract::*;
+}
 pub mod link_events {
     pub use crate::port::link_events::contract::*;
 }
 pub mod link_store {
     pub use crate::port::link_store::contract::*;
+}
+pub mod live_counts {
+    pub use crate::port::live_counts::contract::*;
 }
 pub mod rate_limiter {
     pub use crate::port::rate_limiter::contract::*;

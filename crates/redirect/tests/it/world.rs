@@ -11,7 +11,7 @@ use chassis::Lifecycle;
 use domain::api::{Answer, Ask, Deadline, Purpose, Resolver, Visit, contract};
 use domain::code::Issued;
 use domain::port::{
-    Budget, ClickBudget, ClickLog, Clock, DomainAdded, DomainStore, Dropped, Geo, Inserted, IssuedBounds, LinkChanged, LinkEvents,
+    Budget, ClickBudget, ClickLog, Clock, DomainAdded, DomainStore, Dropped, Geo, Inserted, IssuedBounds, LinkChanged, LinkEvents, LinkNews,
     LinkStore, Listener, Outcome, PortError, PortErrorKind, PortResult, Replaced, SaltStore, Takedowns, Walk,
 };
 use domain::{
@@ -211,6 +211,7 @@ impl World {
         }
         let blocked = link.blocked.is_some();
         let news = LinkChanged { link: link.id, domain: link.domain, key: link.code.key(), version: link.version, blocked };
+        let news = LinkNews::Changed(news);
         for listener in &*self.listeners.lock().unwrap() {
             listener(&news);
         }
@@ -433,6 +434,10 @@ impl LinkEvents for World {
 
     fn subscribe(&self, listener: Listener) {
         self.listeners.lock().unwrap().push(listener);
+    }
+
+    fn are_certain(&self) -> bool {
+        false
     }
 }
 
