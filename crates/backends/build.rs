@@ -1,10 +1,14 @@
-//! Compiles the click record. Without `protoc`: whoever has Rust can build.
+//! Compiles the records of the logs. Without `protoc`: whoever has Rust can build.
 
 use std::error::Error;
 
+const RECORDS: [&str; 2] = ["terse/v1/click.proto", "terse/v1/link_changed.proto"];
+
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed=../../proto/terse/v1/click.proto");
-    let files = protox::compile(["terse/v1/click.proto"], ["../../proto"])?;
+    for record in RECORDS {
+        println!("cargo::rerun-if-changed=../../proto/{record}");
+    }
+    let files = protox::compile(RECORDS, ["../../proto"])?;
     prost_build::Config::new().compile_fds(files)?;
     Ok(())
 }

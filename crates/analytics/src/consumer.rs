@@ -16,10 +16,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::fold::Fold;
+use crate::live::{Adding, Live};
 use crate::metrics as names;
+
+/// What is done when a consumer is told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtEnd {
+    /// All that was recorded is counted first: nobody else will.
+    CountTheRest,
+    /// What is counted is stored; somebody else counts the rest.
+    StoreWhatIsCounted,
+}
 
 #[derive(Clone, Debug)]
 pub struct Options {
+    pub at_end: AtEnd,
     /// Clicks of one read.
     pub batch_len_max: usize,
     /// Between two flushes; the first click after a pause is flushed at once.
@@ -39,6 +50,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            at_end: AtEnd::CountTheRest,
             batch_len_max: 4_096,
             flush_interval: Duration::from_secs(1),
             flush_interval_busy: Duration::from_secs(5),
@@ -57,6 +69,7 @@ pub struct Service<S> {
     clock: Arc<dyn Clock>,
     options: Options,
     progress: watch::Sender<u64>,
+    live: Option<Live>,
     handles: Metrics,
 }
 
@@ -88,16 +101,25 @@ struct Metrics {
     store_errors: ::metrics::Counter,
 }
 
+impl Drop for Metrics {
+    /// Of a partition that nobody reads here there is nothing to show.
+    fn drop(&mut self) {
+        self.lag.set(0.0);
+        self.open_rows.set(0.0);
+    }
+}
+
 impl Metrics {
-    fn new() -> Self {
+    fn new(partition: u32) -> Self {
+        let partition = partition.to_string();
         Self {
             consumed: ::metrics::counter!(names::CONSUMED),
             skipped: ::metrics::counter!(names::SKIPPED),
-            lag: ::metrics::gauge!(names::LAG),
+            lag: ::metrics::gauge!(names::LAG, "partition" => partition.clone()),
             event_age: ::metrics::histogram!(names::EVENT_AGE),
             flush: ::metrics::histogram!(names::FLUSH),
             parts: ::metrics::counter!(names::PARTS),
-            open_rows: ::metrics::gauge!(names::OPEN_ROWS),
+            open_rows: ::metrics::gauge!(names::OPEN_ROWS, "partition" => partition),
             source_errors: ::metrics::counter!(names::ERRORS, "what" => "source"),
             store_errors: ::metrics::counter!(names::ERRORS, "what" => "store"),
         }
@@ -113,6 +135,7 @@ struct Session {
     stored: u64,
     newest: Option<UnixMs>,
     last_flush: Option<Instant>,
+    live: Adding,
 }
 
 impl Session {
@@ -123,7 +146,19 @@ impl Session {
 
 impl<S: ClickSource> Service<S> {
     pub fn new(source: S, store: Arc<dyn StatsStore>, clock: Arc<dyn Clock>, options: Options) -> Self {
-        Self { source, store, clock, options, progress: watch::Sender::new(0), handles: Metrics::new() }
+        let handles = Metrics::new(source.partition());
+        Self { source, store, clock, options, progress: watch::Sender::new(0), live: None, handles }
+    }
+
+    /// Adds what is counted to live counts as well.
+    #[must_use]
+    pub fn with_live(mut self, live: Live) -> Self {
+        self.live = Some(live);
+        self
+    }
+
+    pub(crate) fn partition(&self) -> u32 {
+        self.source.partition()
     }
 
     pub fn handle(&self) -> Handle {
@@ -131,10 +166,7 @@ impl<S: ClickSource> Service<S> {
     }
 
     /// Runs until background tasks drain; then counts what is recorded, stores it, and ends.
-    pub fn spawn(self, lifecycle: &Lifecycle) -> Handle
-    where
-        S: Sync,
-    {
+    pub fn spawn(self, lifecycle: &Lifecycle) -> Handle {
         let handle = self.handle();
         let draining = lifecycle.draining(Stage::Background);
         lifecycle.spawn("click consumer", Stage::Background, OnError::Drain, async move {
@@ -148,7 +180,12 @@ impl<S: ClickSource> Service<S> {
     pub async fn run(mut self, draining: CancellationToken) {
         let mut pause = self.options.retry_min;
         loop {
-            let failed = match self.begin().await {
+            let begun = tokio::select! {
+                biased;
+                () = given_up(&draining, self.options.at_end) => return,
+                begun = self.begin() => begun,
+            };
+            let failed = match begun {
                 Ok(mut session) => {
                     pause = self.options.retry_min;
                     self.consume(&mut session, &draining).await
@@ -156,8 +193,13 @@ impl<S: ClickSource> Service<S> {
                 Err(error) => Err(error),
             };
             let Err(error) = failed else { return };
+            if draining.is_cancelled() {
+                tracing::debug!(%error, partition = self.source.partition(), "ended before all that was counted was stored; it is counted again");
+                return;
+            }
             self.handles.source_errors.increment(1);
-            tracing::warn!(%error, source = error.source.as_deref().map(tracing::field::display), "clicks cannot be read, trying again");
+            let partition = self.source.partition();
+            tracing::warn!(%error, source = error.source.as_deref().map(tracing::field::display), partition, "clicks cannot be read, trying again");
             // A process that ends does not wait: what is not counted is in the log, and counted at the next start.
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -181,7 +223,14 @@ impl<S: ClickSource> Service<S> {
         }
         let stored = progress.unwrap_or(0).max(start);
         self.progress.send_replace(progress.unwrap_or(0));
-        Ok(Session { fold: Fold::new(start, progress), next: start, stored, newest: None, last_flush: None })
+        Ok(Session {
+            fold: Fold::new(start, progress),
+            next: start,
+            stored,
+            newest: None,
+            last_flush: None,
+            live: Adding::beyond(progress.unwrap_or(0)),
+        })
     }
 
     async fn consume(&mut self, session: &mut Session, draining: &CancellationToken) -> PortResult<()> {
@@ -214,6 +263,9 @@ impl<S: ClickSource> Service<S> {
         for (offset, click) in batch.offsets.iter().zip(&batch.clicks) {
             self.open_chunk(session, *offset, draining).await?;
             session.fold.count(*offset, click);
+            if self.live.is_some() {
+                session.live.count(*offset, click);
+            }
             session.next = offset + 1;
             session.newest = session.newest.max(Some(click.at));
         }
@@ -258,6 +310,9 @@ impl<S: ClickSource> Service<S> {
             }
         }
         session.stored = session.next;
+        if let Some(live) = &self.live {
+            live.add(session.live.take(session.stored));
+        }
         session.fold.stored(session.stored);
         session.last_flush = Some(began);
         self.handles.flush.record(began.elapsed());
@@ -287,10 +342,10 @@ impl<S: ClickSource> Service<S> {
         }
     }
 
-    /// Counts all that was recorded before the intake ended. What the log has not synced in time is counted
+    /// Counts all that was recorded before the intake ended, if nobody else will. What the log has not synced in time is counted
     /// at the next start.
     async fn drain(&mut self, session: &mut Session, draining: &CancellationToken) -> PortResult<()> {
-        while self.source.lag() > 0 {
+        while self.options.at_end == AtEnd::CountTheRest && self.source.lag() > 0 {
             let batch = tokio::time::timeout(self.options.drain_wait, self.source.next_batch(self.options.batch_len_max)).await;
             let Ok(batch) = batch else {
                 tracing::warn!(left = self.source.lag(), "clicks of the log cannot be read in time; they are counted at the next start");
@@ -307,6 +362,14 @@ impl<S: ClickSource> Service<S> {
 
 fn log_store_error(error: &PortError) {
     tracing::warn!(%error, source = error.source.as_deref().map(tracing::field::display), "counted clicks cannot be stored, trying again");
+}
+
+/// A consumer that leaves the rest to others does not even begin when it is told to end.
+async fn given_up(draining: &CancellationToken, at_end: AtEnd) {
+    match at_end {
+        AtEnd::CountTheRest => std::future::pending().await,
+        AtEnd::StoreWhatIsCounted => draining.cancelled().await,
+    }
 }
 
 async fn sleep_until(due: Option<Instant>) {

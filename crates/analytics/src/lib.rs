@@ -5,8 +5,10 @@
 
 mod calendar;
 pub mod consumer;
+pub mod feed;
 mod fold;
 pub mod history;
+pub mod live;
 pub mod metrics;
 mod read;
 pub mod rollup;

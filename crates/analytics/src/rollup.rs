@@ -14,6 +14,7 @@ use domain::{Slot, Subject};
 use tokio_util::sync::CancellationToken;
 
 use crate::calendar::{first_day, month_of};
+use crate::feed;
 use crate::metrics as names;
 
 #[derive(Clone, Debug)]
@@ -46,11 +47,21 @@ pub struct Service {
     store: Arc<dyn StatsStore>,
     clock: Arc<dyn Clock>,
     options: Options,
+    /// Of the consumers, where several processes have them.
+    consumers: Option<feed::Handle>,
 }
 
 impl Service {
     pub fn new(store: Arc<dyn StatsStore>, clock: Arc<dyn Clock>, options: Options) -> Self {
-        Self { store, clock, options }
+        Self { store, clock, options, consumers: None }
+    }
+
+    /// Sums up only while this process leads: a month's sum is made of its days' as they are stored, so two who
+    /// sum up different days of it at once would each leave out the other's.
+    #[must_use]
+    pub fn led_by(mut self, consumers: feed::Handle) -> Self {
+        self.consumers = Some(consumers);
+        self
     }
 
     pub fn spawn(self, lifecycle: &Lifecycle) {
@@ -63,7 +74,25 @@ impl Service {
 
     async fn run(&self, draining: &CancellationToken) {
         while !draining.is_cancelled() {
-            self.try_both(draining).await;
+            if let Some(mut consumers) = self.consumers.clone() {
+                tokio::select! {
+                    () = draining.cancelled() => return,
+                    () = consumers.until(true) => {}
+                }
+                let stops = draining.child_token();
+                // Stops between two steps when another process leads.
+                let watched = async {
+                    consumers.until(false).await;
+                    stops.cancel();
+                    std::future::pending::<()>().await;
+                };
+                tokio::select! {
+                    () = self.try_both(&stops) => {}
+                    () = watched => {}
+                }
+            } else {
+                self.try_both(draining).await;
+            }
             tokio::select! {
                 () = draining.cancelled() => {}
                 () = tokio::time::sleep(self.options.interval) => {}

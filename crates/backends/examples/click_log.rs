@@ -12,13 +12,15 @@ use backends::file::click_log::{FileClickLog, FileClickSource, Options};
 use backends::system::{SystemClock, SystemEntropy};
 use chassis::Lifecycle;
 use domain::port::{ClickLog as _, ClickSource as _};
-use domain::{Browser, Click, Country, Device, Language, LinkId, System, UnixMs};
+use domain::{Browser, Click, Country, Device, DomainNo, Language, LinkId, System, UnixMs};
 
 const CLICKS: u64 = 4_000_000;
 
 fn click(number: u64) -> Click<'static> {
     Click {
         link: LinkId::new((60_000_000_000 << 22) + number),
+        domain: DomainNo::DEFAULT,
+        code: "4fK9aQz",
         owner: "admin",
         at: UnixMs::new(1_795_000_000_000),
         visitor: number.wrapping_mul(0x9E37_79B9_7F4A_7C15),

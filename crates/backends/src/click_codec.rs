@@ -2,16 +2,18 @@
 //! on the redirect path and must not allocate; a property test holds it to what prost writes.
 
 use compact_str::CompactString;
-use domain::limits::{DIMENSION_VALUE_LEN_MAX, OWNER_LEN_MAX};
-use domain::{Browser, Click, Country, Device, Language, LinkId, LoggedClick, Owner, System, UnixMs};
+use domain::limits::{DIMENSION_VALUE_LEN_MAX, FOREIGN_CODE_LEN_MAX, OWNER_LEN_MAX};
+use domain::{Browser, Click, Country, Device, DomainNo, Language, LinkId, LoggedClick, Owner, System, UnixMs};
 use prost::Message as _;
 
 use crate::proto;
 
 /// An owner has up to [`OWNER_LEN_MAX`] characters of up to four bytes.
 const OWNER_BYTES_MAX: usize = OWNER_LEN_MAX * 4;
-/// Bytes of the longest click: link, owner, time, visitor, country, language, client and five texts, all with their tags.
-pub(crate) const CLICK_LEN_MAX: usize = 9 + (3 + OWNER_BYTES_MAX) + 11 + 9 + 3 + 4 + 5 + 5 * (2 + DIMENSION_VALUE_LEN_MAX);
+/// Bytes of the longest click: link, owner, time, visitor, country, language, client, five texts, domain and code, all with
+/// their tags.
+pub(crate) const CLICK_LEN_MAX: usize =
+    9 + (3 + OWNER_BYTES_MAX) + 11 + 9 + 3 + 4 + 5 + 5 * (2 + DIMENSION_VALUE_LEN_MAX) + 4 + (3 + FOREIGN_CODE_LEN_MAX);
 
 /// The tag of a field: its number and its wire type, in one byte for numbers below 16.
 const fn tag(number: u8, wire: u8) -> u8 {
@@ -30,8 +32,17 @@ pub(crate) enum DecodeError {
     Malformed(#[from] prost::DecodeError),
 }
 
+/// How much of a click a log keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// What statistics are made of.
+    Statistics,
+    /// Domain and code besides, by which live counts are kept: a dozen bytes more.
+    Everything,
+}
+
 /// Writes `click` to the front of `out` and answers its length. Texts beyond their limits are cut.
-pub(crate) fn encode(click: &Click<'_>, out: &mut [u8; CLICK_LEN_MAX]) -> usize {
+pub(crate) fn encode(click: &Click<'_>, keep: Keep, out: &mut [u8; CLICK_LEN_MAX]) -> usize {
     let mut out = Out { bytes: out, len: 0 };
     out.fixed64(1, click.link.get());
     out.text(2, click.owner, OWNER_BYTES_MAX);
@@ -46,7 +57,17 @@ pub(crate) fn encode(click: &Click<'_>, out: &mut [u8; CLICK_LEN_MAX]) -> usize 
     out.text(10, click.utm_source, DIMENSION_VALUE_LEN_MAX);
     out.text(11, click.utm_medium, DIMENSION_VALUE_LEN_MAX);
     out.text(12, click.utm_campaign, DIMENSION_VALUE_LEN_MAX);
+    if keep == Keep::Everything {
+        out.varint(13, u64::from(click.domain.get()));
+        out.text(14, click.code, FOREIGN_CODE_LEN_MAX);
+    }
     out.len
+}
+
+/// The link of a click that [`encode`] wrote: its first field, unless it is zero.
+pub(crate) fn link_of(bytes: &[u8]) -> u64 {
+    let first = bytes.strip_prefix(&[tag(1, FIXED64)]).and_then(|rest| rest.first_chunk());
+    first.map_or(0, |link| u64::from_le_bytes(*link))
 }
 
 /// Reads what [`encode`] wrote, in this version or another: unknown fields are skipped, unknown
@@ -59,6 +80,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<LoggedClick, DecodeError> {
     let [browser, system, device, _] = click.client.to_le_bytes().map(u32::from);
     Ok(LoggedClick {
         link: LinkId::new(click.link),
+        domain: domain(click.domain),
+        code: CompactString::from(cut(&click.code, FOREIGN_CODE_LEN_MAX)),
         owner: Owner::from_stored(cut(&click.owner, OWNER_BYTES_MAX)),
         at: UnixMs::new(click.at_ms),
         visitor: click.visitor,
@@ -123,6 +146,11 @@ fn client(browser: Browser, system: System, device: Device) -> u32 {
     u32::from_le_bytes([browser.number(), system.number(), device.number(), 0])
 }
 
+/// `None` for what is no domain's number.
+fn domain(number: u32) -> Option<DomainNo> {
+    (1..=DomainNo::MAX).contains(&number).then(|| DomainNo::new(number))
+}
+
 fn cut(text: &str, len_max: usize) -> &str {
     &text[..text.floor_char_boundary(len_max)]
 }
@@ -165,10 +193,12 @@ mod tests {
             language in proptest::option::of("[a-z]{2,3}"),
             (browser, system, device) in (picked(Browser::ALL), picked(System::ALL), picked(Device::ALL)),
             texts in proptest::array::uniform5(".{0,120}"),
+            domain in 1..=DomainNo::MAX,
+            code in ".{0,140}",
         ) -> LoggedClick {
             let [referrer, bot, utm_source, utm_medium, utm_campaign] = texts.map(CompactString::from);
             LoggedClick {
-                link: LinkId::new(link), owner: Owner::from_stored(&owner), at: UnixMs::new(at), visitor,
+                link: LinkId::new(link), domain: Some(DomainNo::new(domain)), code: code.into(), owner: Owner::from_stored(&owner), at: UnixMs::new(at), visitor,
                 country: country.and_then(|text| Country::parse(&text)),
                 language: language.and_then(|text| Language::parse(&text)),
                 referrer, browser, system, device, bot, utm_source, utm_medium, utm_campaign,
@@ -179,6 +209,8 @@ mod tests {
     fn borrowed(click: &LoggedClick) -> Click<'_> {
         Click {
             link: click.link,
+            domain: click.domain.unwrap_or(DomainNo::DEFAULT),
+            code: &click.code,
             owner: click.owner.as_str(),
             at: click.at,
             visitor: click.visitor,
@@ -202,6 +234,7 @@ mod tests {
         for text in [&mut click.referrer, &mut click.bot, &mut click.utm_source, &mut click.utm_medium, &mut click.utm_campaign] {
             *text = value(text);
         }
+        click.code = cut(&click.code, FOREIGN_CODE_LEN_MAX).into();
         click
     }
 
@@ -219,6 +252,8 @@ mod tests {
             utm_source: click.utm_source.to_string(),
             utm_medium: click.utm_medium.to_string(),
             utm_campaign: click.utm_campaign.to_string(),
+            domain: click.domain.map_or(0, DomainNo::get),
+            code: click.code.to_string(),
         }
     }
 
@@ -226,10 +261,16 @@ mod tests {
         #[test]
         fn writes_what_prost_writes_and_reads_it_back(click in clicks()) {
             let mut out = [0; CLICK_LEN_MAX];
-            let len = encode(&borrowed(&click), &mut out);
+            let len = encode(&borrowed(&click), Keep::Everything, &mut out);
             let click = bounded(&click);
             prop_assert_eq!(&out[..len], &message(&click).encode_to_vec()[..]);
-            prop_assert_eq!(decode(&out[..len]).unwrap(), click);
+            prop_assert_eq!(decode(&out[..len]).unwrap(), click.clone());
+            prop_assert_eq!(link_of(&out[..len]), click.link.get());
+
+            let less = LoggedClick { domain: None, code: CompactString::default(), ..click };
+            let len = encode(&Click { domain: DomainNo::DEFAULT, code: "left out", ..borrowed(&less) }, Keep::Statistics, &mut out);
+            prop_assert_eq!(&out[..len], &message(&less).encode_to_vec()[..]);
+            prop_assert_eq!(decode(&out[..len]).unwrap(), less);
         }
 
         #[test]
@@ -239,7 +280,7 @@ mod tests {
         }
 
         #[test]
-        fn a_later_versions_fields_are_skipped(click in clicks(), number in 13_u32..1000, payload in any::<u64>()) {
+        fn a_later_versions_fields_are_skipped(click in clicks(), number in 15_u32..1000, payload in any::<u64>()) {
             let click = bounded(&click);
             let mut bytes = message(&click).encode_to_vec();
             prost::encoding::uint64::encode(number, &payload, &mut bytes);
@@ -258,6 +299,8 @@ mod tests {
         let long = "\u{10FFFF}".repeat(100);
         let mut click = Click {
             link: LinkId::new(u64::MAX),
+            domain: DomainNo::new(DomainNo::MAX),
+            code: &long,
             owner: &long,
             at: UnixMs::new(-1),
             visitor: u64::MAX,
@@ -273,7 +316,7 @@ mod tests {
             utm_campaign: &long,
         };
         let mut out = [0; CLICK_LEN_MAX];
-        assert_eq!(encode(&click, &mut out), CLICK_LEN_MAX);
+        assert_eq!(encode(&click, Keep::Everything, &mut out), CLICK_LEN_MAX);
 
         click.owner = "admin";
         click.at = UnixMs::new(1_795_000_000_000);
@@ -281,13 +324,19 @@ mod tests {
         (click.utm_source, click.utm_medium, click.utm_campaign) = ("", "", "");
         (click.country, click.language) = (Country::parse("DE"), Language::parse("de"));
         (click.browser, click.system, click.device) = (Browser::Chrome, System::Windows, Device::Desktop);
-        assert_eq!(encode(&click, &mut out), 42);
+        (click.domain, click.code) = (DomainNo::DEFAULT, "4fK9aQz");
+        assert_eq!(encode(&click, Keep::Statistics, &mut out), 42);
+        assert_eq!(encode(&click, Keep::Everything, &mut out), 53);
         click.referrer = "github.com";
-        assert_eq!(encode(&click, &mut out), 54);
+        assert_eq!(encode(&click, Keep::Statistics, &mut out), 54);
     }
 
     #[test]
     fn numbers_that_mean_nothing_yet_read_as_unknown() {
+        for number in [0, DomainNo::MAX + 1, u32::MAX] {
+            let bytes = proto::Click { domain: number, ..Default::default() }.encode_to_vec();
+            assert_eq!(decode(&bytes).unwrap().domain, None);
+        }
         for number in [27, 1 + 27, 27 * 27 * 27, u32::MAX] {
             let bytes = proto::Click { country: number, language: number, client: 0x00_63_63_63, ..Default::default() }.encode_to_vec();
             let click = decode(&bytes).unwrap();

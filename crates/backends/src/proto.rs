@@ -1,4 +1,4 @@
-//! What `proto/terse/v1/click.proto` compiles to.
+//! What the records in `proto/terse/v1` compile to: clicks and changed links.
 
 #![allow(clippy::all, clippy::pedantic, unreachable_pub, reason = "generated")]
 

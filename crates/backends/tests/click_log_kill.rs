@@ -13,7 +13,7 @@ use backends::file::click_log::{FileClickLog, FileClickSource, Options};
 use backends::system::{SystemClock, SystemEntropy};
 use chassis::Lifecycle;
 use domain::port::{ClickLog as _, ClickSource as _, Dropped, Entropy as _};
-use domain::{Browser, Click, Device, LinkId, System, UnixMs};
+use domain::{Browser, Click, Device, DomainNo, LinkId, System, UnixMs};
 
 const FOLDER: &str = "TERSE_TEST_CLICK_LOG";
 const ROUND: &str = "TERSE_TEST_ROUND";
@@ -36,6 +36,8 @@ fn number(round: u64, thread: u64, turn: u64) -> u64 {
 fn click(number: u64) -> Click<'static> {
     Click {
         link: LinkId::new(number),
+        domain: DomainNo::DEFAULT,
+        code: "4fK9aQz",
         owner: "ann",
         at: UnixMs::new(1_795_000_000_000),
         visitor: number,

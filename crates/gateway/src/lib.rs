@@ -5,10 +5,13 @@
 mod activity;
 mod api;
 pub mod auth;
+pub mod balance;
 mod body;
 mod caching;
 mod connection;
 mod front;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod limits;
 mod location;
 mod metrics;
@@ -31,6 +34,7 @@ use std::sync::Arc;
 use domain::api::{History, Ids, Links, Resolver, Stats};
 use domain::port::{Clock, DomainStore, Entropy, KeyStore, RateLimiter};
 
+pub use limits::{FallbackLimiter, FallbackOptions};
 pub use network::{Network, NetworkError, Networks};
 pub use openapi::openapi_json;
 pub use options::{ConnectionLimits, Deadlines, ForwardedHeader, Limits, Options, Scheme, Timeouts, TlsFiles};

@@ -1,5 +1,7 @@
 //! Limits across requests: all requests per second, and misses per IP.
 
+mod fallback;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use domain::port::{Allowed, Entropy, Limit, RateLimiter};
+
+pub use fallback::{FallbackLimiter, FallbackOptions};
 
 /// IPs remembered as blocked; the limiter itself still answers for those that do not fit.
 const BLOCKED_MAX: usize = 65_536;

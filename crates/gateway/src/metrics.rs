@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+use crate::balance::{Fault, Outcome};
 use crate::shedding::Class;
 
 pub(crate) const REQUESTS: &str = "terse_gateway_requests_total";
@@ -14,6 +15,14 @@ pub(crate) const CONNECTIONS_REFUSED: &str = "terse_gateway_connections_refused_
 pub(crate) const SHED: &str = "terse_gateway_shed_total";
 pub(crate) const LIMITED: &str = "terse_gateway_limited_total";
 pub(crate) const PANICS: &str = "terse_gateway_panics_total";
+pub(crate) const BALANCE_REQUESTS: &str = "terse_balance_requests_total";
+pub(crate) const BALANCE_RETRIES: &str = "terse_balance_retries_total";
+pub(crate) const BALANCE_SPILLS: &str = "terse_balance_spills_total";
+pub(crate) const BALANCE_EJECTIONS: &str = "terse_balance_ejections_total";
+pub(crate) const BALANCE_PROBES: &str = "terse_balance_probes_total";
+pub(crate) const BALANCE_REPLICAS: &str = "terse_balance_replicas";
+pub(crate) const BALANCE_EJECTED: &str = "terse_balance_replicas_ejected";
+pub(crate) const LIMITER_FALLBACK: &str = "terse_limiter_fallback_total";
 
 /// Registers units and help texts. Called once the recorder is installed.
 fn describe() {
@@ -93,4 +102,82 @@ pub(crate) fn connection_refused(reason: &'static str) {
 
 pub(crate) fn panicked() {
     counter!(PANICS).increment(1);
+}
+
+/// What became of a request that never reached its first replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retried {
+    Answered,
+    Failed,
+    OverBudget,
+    TooLate,
+    NoOther,
+}
+
+impl Retried {
+    const ALL: [Self; 5] = [Self::Answered, Self::Failed, Self::OverBudget, Self::TooLate, Self::NoOther];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::OverBudget => "over_budget",
+            Self::TooLate => "too_late",
+            Self::NoOther => "no_other",
+        }
+    }
+}
+
+/// Handles of what is counted of the redirect replicas, together: addresses come and go.
+pub(crate) struct BalanceMetrics {
+    pub(crate) outcomes: [Counter; 5],
+    pub(crate) spilled: Counter,
+    retries: [Counter; 5],
+    replicas: Gauge,
+    ejected: Gauge,
+}
+
+impl BalanceMetrics {
+    pub(crate) fn new() -> Self {
+        describe_counter!(BALANCE_REQUESTS, Unit::Count, "Requests sent to redirect replicas, by outcome");
+        describe_counter!(BALANCE_RETRIES, Unit::Count, "Requests that never reached their replica, by what became of them at another one");
+        describe_counter!(BALANCE_SPILLS, Unit::Count, "Requests given to another replica than their code's because those were too busy");
+        describe_counter!(BALANCE_EJECTIONS, Unit::Count, "Redirect replicas found faulty, by reason");
+        describe_counter!(BALANCE_PROBES, Unit::Count, "Probes of silent or faulty redirect replicas, by outcome");
+        describe_gauge!(BALANCE_REPLICAS, Unit::Count, "Redirect replicas known");
+        describe_gauge!(BALANCE_EJECTED, Unit::Count, "Redirect replicas known and left out");
+        Self {
+            outcomes: Outcome::ALL.map(|outcome| counter!(BALANCE_REQUESTS, "outcome" => outcome.as_str())),
+            spilled: counter!(BALANCE_SPILLS),
+            retries: Retried::ALL.map(|retried| counter!(BALANCE_RETRIES, "outcome" => retried.as_str())),
+            replicas: gauge!(BALANCE_REPLICAS),
+            ejected: gauge!(BALANCE_EJECTED),
+        }
+    }
+
+    pub(crate) fn retried(&self, retried: Retried) {
+        self.retries[retried as usize].increment(1);
+    }
+
+    #[expect(clippy::unused_self, reason = "rare, so no handle is kept; counted where the others are")]
+    pub(crate) fn ejected(&self, fault: Fault) {
+        counter!(BALANCE_EJECTIONS, "reason" => fault.as_str()).increment(1);
+    }
+
+    #[expect(clippy::unused_self, reason = "rare, so no handle is kept; counted where the others are")]
+    pub(crate) fn probed(&self, lives: bool) {
+        counter!(BALANCE_PROBES, "outcome" => if lives { "answered" } else { "failed" }).increment(1);
+    }
+
+    pub(crate) fn replicas(&self, known: usize, ejected: usize) {
+        let gauge = |replicas: usize| f64::from(u32::try_from(replicas).unwrap_or(u32::MAX));
+        self.replicas.set(gauge(known));
+        self.ejected.set(gauge(ejected));
+    }
+}
+
+/// Registers the counter at zero.
+pub(crate) fn limiter_fallback() -> Counter {
+    describe_counter!(LIMITER_FALLBACK, Unit::Count, "Limits decided in this process because the shared limiter did not answer");
+    counter!(LIMITER_FALLBACK)
 }

@@ -1,14 +1,25 @@
-//! Changing links. Every change is conditional on the version; store first, then the news of it.
+//! Changing links. Every change is conditional on the version; store first, then the caches, then the news of it.
 
+use std::convert::Infallible;
+use std::pin::pin;
+use std::time::Duration;
+
+use chassis::{OnError, Stage};
 use domain::api::Context;
-use domain::port::{LinkChanged, Outcome, Replaced};
+use domain::port::{LinkStore, Outcome, Replaced};
 use domain::{BlockReason, Change, Error, Link, LinkId, LinkPatch, PatchDraft, Reason, Result, State};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
+use crate::caches::Follow;
 use crate::metrics;
 use crate::service::Service;
 
 /// How often a change without `If-Match` is tried on top of somebody else's.
 const RETRIES_MAX: u32 = 16;
+
+/// How long the answer to a change waits for caches to be told of it, before they are told without waiting.
+const FOLLOW_UP_WAIT: Duration = Duration::from_millis(100);
 
 /// Which link, at which version if that matters, and what the change is called in metrics.
 struct Asked {
@@ -93,9 +104,8 @@ impl Service {
                 return Ok(old);
             }
             self.stamp(&mut new);
-            match self.replace_or_look(new.clone()).await? {
+            match self.commit(new.clone()).await? {
                 Replaced::Stored => {
-                    self.announce(&new).await;
                     ::metrics::counter!(metrics::CHANGED, "change" => what).increment(1);
                     return Ok(new);
                 }
@@ -113,33 +123,43 @@ impl Service {
         link.change_id = self.deps.entropy.u64();
     }
 
-    async fn replace_or_look(&self, link: Link) -> Result<Replaced> {
-        let (id, change_id) = (link.id, link.change_id);
-        let error = match self.deps.links.replace(vec![link]).await {
-            Ok(mut replaced) => return replaced.pop().ok_or_else(|| Error::new(Reason::Internal, "no answer to a change")),
-            Err(error) => error,
-        };
-        if error.outcome == Outcome::NotApplied {
-            return Err(error.into());
-        }
-        match self.deps.links.get(id).await? {
-            Some(row) if row.change_id == change_id => Ok(Replaced::Stored),
-            _ => Err(error.into()),
-        }
+    /// Store, then shared cache, then news; in a task of its own, since the rest must follow once the row
+    /// is written, also when nobody waits for it any more.
+    async fn commit(&self, link: Link) -> Result<Replaced> {
+        let (answer, outcome) = oneshot::channel();
+        let (links, caches) = (self.deps.links.clone(), self.caches.clone());
+        self.life.spawn("change", Stage::Background, OnError::Log, async move {
+            let replaced = replace_or_look(&*links, &link).await;
+            let what = match &replaced {
+                Ok(Replaced::Stored) => Follow::Changed,
+                Ok(Replaced::Stale(_)) => Follow::Nothing,
+                Err(_) => Follow::Doubtful,
+            };
+            let mut follow_up = pin!(caches.follow(what, &link));
+            let in_time = timeout(FOLLOW_UP_WAIT, &mut follow_up).await;
+            // There may be nobody who waits for it.
+            drop(answer.send(replaced));
+            if in_time.is_err() {
+                follow_up.await;
+            }
+            Ok::<_, Infallible>(())
+        });
+        outcome.await.unwrap_or_else(|_| Err(Error::new(Reason::Internal, "a change without an outcome")))
     }
+}
 
-    /// Tells the caches. A lost message costs nothing but time: what is cached ends by itself.
-    pub(crate) async fn announce(&self, link: &Link) {
-        let event = LinkChanged {
-            link: link.id,
-            domain: link.domain,
-            key: link.code.key(),
-            version: link.version,
-            blocked: link.blocked.is_some(),
-        };
-        if let Err(error) = self.deps.events.publish(event).await {
-            tracing::warn!(link = link.id.get(), %error, "change not announced; caches learn it when their entries end");
-        }
+/// When the store does not say what became of it, looks.
+async fn replace_or_look(links: &dyn LinkStore, link: &Link) -> Result<Replaced> {
+    let error = match links.replace(vec![link.clone()]).await {
+        Ok(mut replaced) => return replaced.pop().ok_or_else(|| Error::new(Reason::Internal, "no answer to a change")),
+        Err(error) => error,
+    };
+    if error.outcome == Outcome::NotApplied {
+        return Err(error.into());
+    }
+    match links.get(link.id).await? {
+        Some(row) if row.change_id == link.change_id => Ok(Replaced::Stored),
+        _ => Err(error.into()),
     }
 }
 

@@ -274,10 +274,18 @@ impl Service {
         self.insert_or_look(vec![link]).await?.pop().ok_or_else(too_few)
     }
 
-    /// Inserts; when the store does not say what became of it, looks.
+    /// Inserts, and tells the shared cache; when the store does not say what became of it, looks.
     async fn insert_or_look(&self, links: Vec<Link>) -> Result<Vec<Inserted>> {
         let error = match self.deps.links.insert(links.clone()).await {
-            Ok(inserted) if inserted.len() == links.len() => return Ok(inserted),
+            Ok(inserted) if inserted.len() == links.len() => {
+                // Also a row that was in the way: an absence noted meanwhile must not hide it.
+                let rows = links.iter().zip(&inserted).map(|(link, inserted)| match inserted {
+                    Inserted::Stored => link,
+                    Inserted::Taken(row) => row,
+                });
+                self.caches.put_all(rows.collect()).await;
+                return Ok(inserted);
+            }
             Ok(_) => return Err(too_few()),
             Err(error) => error,
         };
@@ -287,6 +295,7 @@ impl Service {
         let ids: Vec<_> = links.iter().map(|link| link.id).collect();
         let stored = self.deps.links.get_many(&ids).await?;
         if ids.iter().all(|id| stored.iter().any(|link| link.id == *id)) {
+            self.caches.put_all(stored.iter().collect()).await;
             return Ok(vec![Inserted::Stored; ids.len()]);
         }
         Err(error.into())
@@ -295,11 +304,13 @@ impl Service {
     /// Before a code of the generated shape that the allocator did not make is written, the domain
     /// must be known to hold such codes, by everyone who would otherwise prove it was never issued.
     pub(crate) async fn open_domain_to(&self, code: &Code, domain: &Domain) -> Result<()> {
-        if code.kind() == CodeKind::Generated || !code.has_generated_shape() || domain.foreign_codes {
+        if code.kind() == CodeKind::Generated || !code.has_generated_shape() {
             return Ok(());
         }
-        let is_new = self.deps.domains.set_foreign_codes(domain.no).await?;
-        if is_new && !self.deps.domains.flags_are_immediate() {
+        if !domain.foreign_codes {
+            self.deps.domains.set_foreign_codes(domain.no).await?;
+        }
+        if !self.deps.domains.foreign_codes_hold(domain.no) {
             let detail = "this domain is being opened to codes made elsewhere; try again in a few seconds";
             return Err(Error::new(Reason::Unavailable, detail).with_retry_after(std::time::Duration::from_secs(6)));
         }

@@ -1,19 +1,26 @@
 //! Mass deletes: long work that says how far it is and goes on after a restart.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chassis::{Lifecycle, OnError, Stage};
 use domain::api::{Context, JobState, JobStatus, Selection};
-use domain::port::{Job, Replaced, Walk};
+use domain::port::{Job, Outcome, Replaced, Walk};
 use domain::{Error, Link, LinkId, Reason, Result, State, limits};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::caches::Follow;
 use crate::metrics;
 use crate::service::Service;
 
-/// Links handled between two reports of progress.
+/// Links handled between two reports of progress: seconds on a slow store, well below [`CLAIM`].
 const CHUNK_LEN: usize = 500;
+/// How long a job stays with a process that is not heard of any more.
+const CLAIM: Duration = Duration::from_mins(1);
+/// Between two looks for jobs that nobody runs.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// Jobs that may wait for the worker.
 const QUEUE_LEN: usize = 64;
 const TRIES_MAX: u32 = 4;
@@ -30,17 +37,20 @@ impl JobQueue {
 }
 
 impl JobWorker {
-    /// First the jobs an earlier process left, then the new ones, one at a time.
+    /// One job at a time: the new ones, and those that another process left or an earlier one of ours set aside.
     pub(crate) fn start(mut self, service: Arc<Service>, life: &Lifecycle) {
         let draining = life.draining(Stage::Background);
         life.spawn("jobs", Stage::Background, OnError::Log, async move {
-            for job in service.deps.jobs.running().await? {
-                service.run_job(job.id, &draining).await;
+            let mut look = tokio::time::interval(LOOK_INTERVAL);
+            look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = draining.cancelled() => return Ok::<_, Infallible>(()),
+                    Some(id) = self.0.recv() => service.run_job(id, &draining).await,
+                    _ = look.tick() => service.run_jobs_left(&draining).await,
+                }
             }
-            while let Some(Some(id)) = draining.run_until_cancelled(self.0.recv()).await {
-                service.run_job(id, &draining).await;
-            }
-            Ok::<_, Error>(())
         });
     }
 }
@@ -70,7 +80,7 @@ impl Service {
             Selection::Domain(host) => (Some(self.domain(Some(host))?.no), 0),
         };
         let permit = self.queue.0.try_reserve().map_err(|_| {
-            Error::new(Reason::Unavailable, "too many jobs are waiting").with_retry_after(std::time::Duration::from_secs(10))
+            Error::new(Reason::Unavailable, "too many jobs are waiting").with_retry_after(Duration::from_secs(10))
         })?;
         let id = self.deps.ids.next_ids(1, context.deadline).await?.pop();
         let id = id.ok_or_else(|| Error::new(Reason::Internal, "no id for a job"))?;
@@ -99,30 +109,57 @@ impl Service {
         job.as_ref().map(status).ok_or_else(|| Error::not_found("job"))
     }
 
-    /// Ends when the job does, when the process drains (the next one goes on), or when the store fails
-    /// for long: the job then waits, still running, for the next start.
+    async fn run_jobs_left(&self, draining: &CancellationToken) {
+        match self.deps.jobs.running().await {
+            Ok(jobs) => {
+                for job in jobs {
+                    self.run_job(job.id, draining).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "jobs cannot be looked for, trying again"),
+        }
+    }
+
+    /// Ends when the job does, when the process drains (another goes on), when another process has the job,
+    /// or when the store fails for long: the job then waits, still running, for the next look.
     async fn run_job(&self, id: LinkId, draining: &CancellationToken) {
+        if !self.claim_job(id).await.unwrap_or(false) {
+            return;
+        }
         let Ok(Some(mut job)) = self.deps.jobs.get(id).await else { return };
         let mut failures = 0;
         while job.state == JobState::Running && !draining.is_cancelled() {
             match self.job_step(&mut job).await {
-                Ok(()) => failures = 0,
+                Ok(true) => failures = 0,
+                Ok(false) => {
+                    tracing::warn!(job = id.get(), "another process has taken this job; it goes on there");
+                    return;
+                }
                 Err(error) if failures < 10 => {
                     tracing::warn!(job = id.get(), %error, "job step failed, trying again");
                     failures += 1;
-                    let pause = std::time::Duration::from_millis(100 << failures);
+                    let pause = Duration::from_millis(100 << failures);
                     draining.run_until_cancelled(tokio::time::sleep(pause)).await;
                 }
                 Err(error) => {
-                    tracing::error!(job = id.get(), %error, "job set aside until the next start");
+                    tracing::error!(job = id.get(), %error, "job set aside, to be taken up again later");
                     return;
                 }
             }
         }
     }
 
-    /// Handles one chunk and writes down how far it came.
-    async fn job_step(&self, job: &mut Job) -> Result<()> {
+    async fn claim_job(&self, id: LinkId) -> Result<bool> {
+        let now = self.deps.clock.now();
+        Ok(self.deps.jobs.claim(id, now, now.saturating_add(CLAIM)).await?)
+    }
+
+    /// Handles one chunk and writes down how far it came; false when the job is another's. A chunk may be handled
+    /// twice, by us and by another who believed us dead: only what is not deleted yet is deleted.
+    async fn job_step(&self, job: &mut Job) -> Result<bool> {
+        if !self.claim_job(job.id).await? {
+            return Ok(false);
+        }
         let mut next = job.clone();
         match &job.selection {
             Selection::Ids(ids) => self.delete_ids(&mut next, ids).await?,
@@ -130,9 +167,9 @@ impl Service {
             Selection::Domain(_) => self.delete_walked(&mut next, |link| Some(link.domain) == job.domain).await?,
         }
         next.updated_at = self.deps.clock.now();
-        self.deps.jobs.update(&next).await?;
+        let is_ours = self.deps.jobs.update(&next).await?;
         *job = next;
-        Ok(())
+        Ok(is_ours)
     }
 
     async fn delete_ids(&self, job: &mut Job, ids: &[LinkId]) -> Result<()> {
@@ -182,15 +219,25 @@ impl Service {
                 link.state = State::Deleted;
                 self.stamp(link);
             }
-            let replaced = self.deps.links.replace(links.clone()).await?;
-            let mut stale = Vec::new();
-            for (link, replaced) in links.iter().zip(replaced) {
+            let replaced = match self.deps.links.replace(links.clone()).await {
+                Ok(replaced) => replaced,
+                Err(error) => {
+                    // The next try finds those deleted that are, and has no news of them.
+                    if error.outcome == Outcome::Unknown {
+                        self.caches.follow_all(Follow::Doubtful, &links).await;
+                    }
+                    return Err(error.into());
+                }
+            };
+            let (mut stored, mut stale) = (Vec::new(), Vec::new());
+            for (link, replaced) in links.into_iter().zip(replaced) {
                 match replaced {
-                    Replaced::Stored => self.announce(link).await,
+                    Replaced::Stored => stored.push(link),
                     Replaced::Stale(Some(row)) if row.state != State::Deleted => stale.push(row),
                     Replaced::Stale(_) => {}
                 }
             }
+            self.caches.follow_all(Follow::Changed, &stored).await;
             links = stale;
         }
         let (failed, done) = (links.len(), all - links.len());

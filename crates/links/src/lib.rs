@@ -3,6 +3,7 @@
 //! Read `create.rs` first: the order of claim, code and insert is what keeps every promise.
 
 mod blocklist;
+mod caches;
 mod change;
 mod claims;
 mod codes;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chassis::Lifecycle;
 use domain::api::{Context, Created, Idempotency, Ids, JobStatus, Links, ListQuery, Page, Selection};
-use domain::port::{ClaimStore, ClickBudget, Clock, DomainStore, Entropy, JobStore, LinkEvents, LinkStore, Takedowns};
+use domain::port::{ClaimStore, ClickBudget, Clock, DomainStore, Entropy, JobStore, LinkCache, LinkEvents, LinkStore, Takedowns};
 use domain::target::{PrivateAddresses, TargetPolicy};
 use domain::{
     BlockReason, Domain, DomainNo, Error, FieldError, Host, Link, LinkDraft, LinkId, PatchDraft, Reason, Result, Slug, Strategy, Tag,
@@ -13,6 +13,7 @@ use domain::{
 };
 
 use crate::blocklist::Blocklist;
+use crate::caches::Caches;
 use crate::codes::{CodeMaker, CodePool};
 use crate::jobs::JobQueue;
 
@@ -56,6 +57,8 @@ pub struct Deps {
     pub domains: Arc<dyn DomainStore>,
     pub jobs: Arc<dyn JobStore>,
     pub takedowns: Arc<dyn Takedowns>,
+    /// Told of every row before the news of it goes out.
+    pub cache: Arc<dyn LinkCache>,
     pub events: Arc<dyn LinkEvents>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
@@ -64,6 +67,8 @@ pub struct Deps {
 pub struct Service {
     pub(crate) options: Options,
     pub(crate) deps: Deps,
+    pub(crate) caches: Arc<Caches>,
+    pub(crate) life: Lifecycle,
     pub(crate) pool: Arc<CodePool>,
     pub(crate) maker: CodeMaker,
     pub(crate) queue: JobQueue,
@@ -77,6 +82,8 @@ impl Service {
         let (queue, worker) = JobQueue::new();
         let service = Arc::new(Self {
             pool: Arc::new(CodePool::new(deps.ids.clone(), options.block_len, life.clone())),
+            caches: Arc::new(Caches::new(deps.cache.clone(), deps.events.clone())),
+            life: life.clone(),
             maker: CodeMaker::new(options.key, deps.entropy.clone()),
             options,
             deps,

@@ -2,17 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+#[path = "it/through.rs"]
+mod through;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use backends::memory::LinkEvents;
+use backends::memory::{LinkEvents, NoLinkCache};
 use backends::sqlite::{self, Stores};
 use backends::system::{SystemClock, SystemEntropy};
 use chassis::Lifecycle;
 use domain::api::{CodeBlock, Context, Created, Deadline, Ids, Links, contract};
-use domain::port::LeaseStore as _;
+use domain::port::{LeaseStore as _, LinkCache, LinkStore};
 use domain::{Caller, Host, LinkDraft, LinkId, Owner, Scope, Strategy};
 use links::{Deps, Options, Service};
 
@@ -25,6 +28,14 @@ struct World {
 
 /// `ids`: what hands out ids and blocks, made from the real one.
 async fn world(wrap: impl FnOnce(Arc<dyn Ids>) -> Arc<dyn Ids>) -> World {
+    world_with(wrap, |stores| stores.links.clone(), (Arc::new(NoLinkCache), Arc::new(LinkEvents::alone()))).await
+}
+
+async fn world_with(
+    wrap: impl FnOnce(Arc<dyn Ids>) -> Arc<dyn Ids>,
+    links: impl FnOnce(&Stores) -> Arc<dyn LinkStore>,
+    (cache, events): (Arc<dyn LinkCache>, Arc<dyn domain::port::LinkEvents>),
+) -> World {
     let folder = tempfile::TempDir::new().unwrap();
     let stores = sqlite::open_links(&folder.path().join("terse.db"), sqlite::Options::default(), &SystemEntropy).unwrap();
     domain::port::DomainStore::set_default(&*stores.domains, &Host::parse("sho.rt").unwrap()).await.unwrap();
@@ -34,13 +45,14 @@ async fn world(wrap: impl FnOnce(Arc<dyn Ids>) -> Arc<dyn Ids>) -> World {
     let life = Lifecycle::new(Duration::from_secs(10));
     let deps = Deps {
         ids: wrap(Arc::new(ids)),
-        links: stores.links.clone(),
+        links: links(&stores),
         claims: stores.claims.clone(),
         budgets: stores.budgets.clone(),
         domains: stores.domains.clone(),
         jobs: stores.jobs.clone(),
         takedowns: stores.takedowns.clone(),
-        events: Arc::new(LinkEvents::default()),
+        cache,
+        events,
         clock,
         entropy,
     };

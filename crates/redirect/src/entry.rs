@@ -10,17 +10,20 @@ use tokio::time::Instant;
 
 use crate::visit::Campaign;
 
-/// When the store was asked, and how long what it said may be answered without asking again.
+/// When somebody was asked, and how long what they said may be answered without asking again.
 /// The age counts from the moment the read *began*: the value may have changed right after.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Freshness {
-    pub(crate) read_at: Instant,
-    pub(crate) until: Instant,
+    pub(crate) asked_at: Instant,
+    /// How old, at most, it was then: zero when the store was asked, not when a cache was.
+    pub(crate) age: Duration,
+    /// `None`: until news of the link comes, which then cannot fail to come.
+    pub(crate) until: Option<Instant>,
     /// What the read took: `XFetch`'s δ.
     pub(crate) delta: Duration,
 }
 
-/// A link as last read from the store.
+/// A link as last read.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) route: Arc<Route>,
@@ -34,6 +37,8 @@ pub(crate) struct Entry {
     pub(crate) freshness: Freshness,
     /// The newest version heard of; above the route's own, the entry must be read again.
     newest: AtomicU32,
+    /// When that was heard of: milliseconds after `asked_at`, rounded up.
+    heard_after_ms: AtomicU64,
     /// News said that the newest version is a takedown.
     taken_down: AtomicBool,
     /// No click is left. Final for this version: raising the limit makes a new one.
@@ -66,6 +71,7 @@ impl Entry {
         };
         Self {
             newest: AtomicU32::new(link.version),
+            heard_after_ms: AtomicU64::new(0),
             route: Arc::new(route),
             key,
             is_alias,
@@ -84,28 +90,51 @@ impl Entry {
         self.route.domain == domain && *self.key == *key
     }
 
+    /// How long ago, at most, it was what the store holds.
     pub(crate) fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.freshness.read_at)
+        if self.freshness.until.is_some() {
+            return now.saturating_duration_since(self.freshness.asked_at) + self.freshness.age;
+        }
+        if self.is_superseded() { now.saturating_duration_since(self.heard_at()) } else { Duration::ZERO }
     }
 
     pub(crate) fn is_fresh(&self, now: Instant) -> bool {
-        now < self.freshness.until && !self.is_superseded()
+        self.freshness.until.is_none_or(|until| now < until) && !self.is_superseded()
     }
 
     pub(crate) fn is_superseded(&self) -> bool {
-        self.newest.load(Ordering::Acquire) > self.route.version
+        self.newest() > self.route.version
+    }
+
+    pub(crate) fn newest(&self) -> u32 {
+        self.newest.load(Ordering::Acquire)
+    }
+
+    /// When the last news came, or at most a millisecond later.
+    fn heard_at(&self) -> Instant {
+        self.freshness.asked_at + Duration::from_millis(self.heard_after_ms.load(Ordering::Acquire))
     }
 
     /// News of `version`. Older news than what is known changes nothing.
-    pub(crate) fn heard_of(&self, version: u32, blocked: bool) {
+    pub(crate) fn heard_of(&self, version: u32, blocked: bool, now: Instant) {
+        // First the moment: whoever sees the version sees it too.
+        if version > self.newest() {
+            let after = now.saturating_duration_since(self.freshness.asked_at).as_millis().saturating_add(1);
+            self.heard_after_ms.store(u64::try_from(after).unwrap_or(u64::MAX), Ordering::Release);
+        }
         if version > self.newest.fetch_max(version, Ordering::AcqRel) {
             self.taken_down.store(blocked, Ordering::Release);
         }
     }
 
     /// Takes over what had been heard of the link before it was read again.
-    pub(crate) fn inherit(&self, older: &Self) {
-        self.heard_of(older.newest.load(Ordering::Acquire), older.taken_down.load(Ordering::Acquire));
+    pub(crate) fn inherit(&self, older: &Self, now: Instant) {
+        // Where news cannot fail to come, all changes are made here, and the store was asked after this
+        // one was announced: it failed, and the announcement stands for a change that is none.
+        let is_refuted = self.freshness.until.is_none() && older.heard_at() < self.freshness.asked_at;
+        if !is_refuted {
+            self.heard_of(older.newest(), older.taken_down.load(Ordering::Acquire), now);
+        }
     }
 
     pub(crate) fn is_taken_down(&self) -> bool {

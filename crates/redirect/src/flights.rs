@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::port::LinkChanged;
@@ -20,6 +21,8 @@ pub(crate) struct Flight {
     folded: u64,
     /// What changed since it began: a value older than this must not be kept.
     news: Mutex<Vec<(LinkId, u32, bool)>>,
+    /// There was more news than it keeps.
+    missed_news: AtomicBool,
 }
 
 impl Flight {
@@ -27,6 +30,10 @@ impl Flight {
     pub(crate) fn newer_than(&self, link: LinkId, version: u32) -> Option<(u32, bool)> {
         let news = lock(&self.news);
         news.iter().filter(|(id, newer, _)| *id == link && *newer > version).map(|(_, newer, blocked)| (*newer, *blocked)).max()
+    }
+
+    pub(crate) fn has_missed_news(&self) -> bool {
+        self.missed_news.load(Ordering::Acquire)
     }
 
     pub(crate) fn outdates(&self, link: &Link) -> bool {
@@ -113,7 +120,7 @@ impl<R: Clone + Send + Sync + 'static> Flights<R> {
         {
             return Seat { landing, began: row.flight.began, joined: true };
         }
-        let flight = Arc::new(Flight { domain, typed: slug.as_str().into(), began, folded, news: Mutex::default() });
+        let flight = Arc::new(Flight { domain, typed: slug.as_str().into(), began, folded, news: Mutex::default(), missed_news: AtomicBool::new(false) });
         let landed = Landed { flights: self.clone(), flight: flight.clone() };
         let read = read(flight.clone());
         let landing = async move {
@@ -138,6 +145,8 @@ impl<R: Clone + Send + Sync + 'static> Flights<R> {
                 *same = (*same).max((news.link, news.version, news.blocked));
             } else if known.len() < NEWS_MAX {
                 known.push((news.link, news.version, news.blocked));
+            } else {
+                row.flight.missed_news.store(true, Ordering::Release);
             }
         }
     }

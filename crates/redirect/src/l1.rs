@@ -91,11 +91,14 @@ impl L1 {
     }
 
     /// Keeps `entry`, found for the code `typed`, unless a newer version or a later read of the link is there already.
-    /// Answers with the one that stays.
-    pub(crate) fn put(&self, entry: Arc<Entry>, typed: &str) -> Arc<Entry> {
+    /// Answers with the one that stays. That another spelling of its code leads to it is
+    /// known until `spelled_until`; `None` says nothing new of that.
+    pub(crate) fn put(&self, entry: Arc<Entry>, typed: &str, spelled_until: Option<Instant>) -> Arc<Entry> {
         let domain = entry.route.domain;
-        if *entry.key != *typed {
-            let spelling = Spelling { domain, typed: typed.into(), key: entry.key.clone(), fresh_until: entry.freshness.until };
+        if *entry.key != *typed
+            && let Some(fresh_until) = spelled_until
+        {
+            let spelling = Spelling { domain, typed: typed.into(), key: entry.key.clone(), fresh_until };
             self.cache.insert(self.hash(domain, typed), Cached::Spelling(Arc::new(spelling)));
         }
         let hash = self.hash(domain, &entry.key);
@@ -103,13 +106,21 @@ impl L1 {
         if let Some(Cached::Link(old)) = self.cache.peek(&hash)
             && old.is_for(domain, &entry.key)
         {
-            if (old.route.version, old.freshness.read_at) > (entry.route.version, entry.freshness.read_at) {
+            if (old.route.version, old.freshness.asked_at) > (entry.route.version, entry.freshness.asked_at) {
                 return old;
             }
-            entry.inherit(&old);
+            entry.inherit(&old, Instant::now());
         }
         self.cache.insert(hash, Cached::Link(entry.clone()));
         entry
+    }
+
+    /// The entry of the link itself, whatever its freshness.
+    pub(crate) fn peek(&self, domain: DomainNo, key: &str) -> Option<Arc<Entry>> {
+        match self.cache.peek(&self.hash(domain, key))? {
+            Cached::Link(entry) => entry.is_for(domain, key).then_some(entry),
+            Cached::Spelling(_) => None,
+        }
     }
 
     /// The store says that no link has this code.
@@ -122,7 +133,9 @@ impl L1 {
         let hash = self.hash(news.domain, &news.key);
         let _stripe = self.stripe(hash);
         match self.cache.peek(&hash) {
-            Some(Cached::Link(entry)) if entry.is_for(news.domain, &news.key) => entry.heard_of(news.version, news.blocked),
+            Some(Cached::Link(entry)) if entry.is_for(news.domain, &news.key) => {
+                entry.heard_of(news.version, news.blocked, Instant::now());
+            }
             // A code made elsewhere now stands where an alias in other letters was found.
             Some(Cached::Spelling(_)) => {
                 self.cache.remove(&hash);
@@ -172,11 +185,17 @@ mod tests {
             version,
             change_id: 0,
         };
-        Arc::new(Entry::new(link, Freshness { read_at, until: read_at + Duration::from_mins(1), delta: Duration::ZERO }))
+        let until = Some(read_at + Duration::from_mins(1));
+        Arc::new(Entry::new(link, Freshness { asked_at: read_at, age: Duration::ZERO, until, delta: Duration::ZERO }))
     }
 
     fn alias() -> Code {
         Code::parse_alias("My-Alias").unwrap()
+    }
+
+    fn put(l1: &L1, entry: Arc<Entry>, typed: &str) -> Arc<Entry> {
+        let until = entry.freshness.until;
+        l1.put(entry, typed, until)
     }
 
     fn get(l1: &L1, code: &str) -> Option<u32> {
@@ -187,12 +206,12 @@ mod tests {
     fn neither_an_older_version_nor_an_older_read_replaces_what_is_there() {
         let l1 = L1::new(1 << 20);
         let now = Instant::now();
-        let newer = l1.put(entry(2, alias(), now), "my-alias");
-        let late = l1.put(entry(1, alias(), now + Duration::from_secs(1)), "MY-ALIAS");
+        let newer = put(&l1, entry(2, alias(), now), "my-alias");
+        let late = put(&l1, entry(1, alias(), now + Duration::from_secs(1)), "MY-ALIAS");
         assert!(Arc::ptr_eq(&newer, &late), "who reads late is answered with the newer one");
         assert_eq!((get(&l1, "my-alias"), get(&l1, "MY-ALIAS")), (Some(2), Some(2)));
-        let again = l1.put(entry(2, alias(), now + Duration::from_secs(1)), "my-alias");
-        let late = l1.put(entry(2, alias(), now), "my-alias");
+        let again = put(&l1, entry(2, alias(), now + Duration::from_secs(1)), "my-alias");
+        let late = put(&l1, entry(2, alias(), now), "my-alias");
         assert!(Arc::ptr_eq(&again, &late), "an older read would only expire sooner");
     }
 
@@ -200,12 +219,12 @@ mod tests {
     fn a_late_read_inherits_the_news_of_what_it_replaces() {
         let l1 = L1::new(1 << 20);
         let now = Instant::now();
-        l1.put(entry(1, alias(), now), "my-alias");
+        put(&l1, entry(1, alias(), now), "my-alias");
         let news = LinkChanged { link: LinkId::new(1), domain: DomainNo::DEFAULT, key: "my-alias".into(), version: 2, blocked: true };
         l1.heard_of(&news);
-        let late = l1.put(entry(1, alias(), now + Duration::from_secs(1)), "my-alias");
+        let late = put(&l1, entry(1, alias(), now + Duration::from_secs(1)), "my-alias");
         assert!(late.is_superseded() && late.is_taken_down());
-        let read_again = l1.put(entry(2, alias(), now + Duration::from_secs(1)), "my-alias");
+        let read_again = put(&l1, entry(2, alias(), now + Duration::from_secs(1)), "my-alias");
         assert!(!read_again.is_superseded() && !read_again.is_taken_down());
     }
 
@@ -213,9 +232,9 @@ mod tests {
     fn a_code_made_elsewhere_is_not_found_in_other_letters_nor_behind_an_alias() {
         let l1 = L1::new(1 << 20);
         let now = Instant::now();
-        l1.put(entry(1, Code::parse_foreign("as.Typed").unwrap(), now), "as.Typed");
+        put(&l1, entry(1, Code::parse_foreign("as.Typed").unwrap(), now), "as.Typed");
         assert_eq!((get(&l1, "as.Typed"), get(&l1, "as.typed")), (Some(1), None));
-        l1.put(entry(1, alias(), now), "MY-ALIAS");
+        put(&l1, entry(1, alias(), now), "MY-ALIAS");
         assert_eq!((get(&l1, "MY-ALIAS"), get(&l1, "my-ALIAS")), (Some(1), None), "a spelling must have been looked up itself");
         let news = LinkChanged { link: LinkId::new(2), domain: DomainNo::DEFAULT, key: "MY-ALIAS".into(), version: 1, blocked: false };
         l1.heard_of(&news);

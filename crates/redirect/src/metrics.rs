@@ -5,15 +5,20 @@ use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, descri
 
 /// Answers by `result`.
 pub const REDIRECTS: &str = "terse_redirects_total";
-/// Look-ups by `tier` (`l1`, `never_issued`, `store`) and `outcome`.
+/// Look-ups by `tier` (`l1`, `never_issued`, `l2`, `store`) and `outcome`.
 pub const CACHE_REQUESTS: &str = "terse_cache_requests_total";
 pub const STORE_READ_SECONDS: &str = "terse_redirect_store_read_seconds";
 pub const ANSWER_AGE_SECONDS: &str = "terse_redirect_stale_age_seconds";
 pub const FLIGHTS_JOINED: &str = "terse_redirect_flights_joined_total";
 pub const REFRESHES: &str = "terse_redirect_refreshes_total";
+/// Writes of what the store said into the shared cache, by `outcome`.
+pub const FILLS: &str = "terse_redirect_cache_fills_total";
+/// Reads begun before anybody waits for them, by `outcome`.
+pub const BEGUN: &str = "terse_redirect_begun_total";
 pub const L1_ENTRIES: &str = "terse_redirect_l1_entries";
 pub const L1_BYTES: &str = "terse_redirect_l1_bytes";
 pub const INVALIDATIONS: &str = "terse_redirect_invalidations_total";
+pub const NEWS_GAPS: &str = "terse_redirect_news_gaps_total";
 pub const BUDGET_TAKES: &str = "terse_redirect_budget_takes_total";
 pub const TAKEDOWNS: &str = "terse_redirect_takedowns";
 pub const TAKEDOWN_POLLS: &str = "terse_redirect_takedown_polls_total";
@@ -23,12 +28,15 @@ pub fn describe() {
     describe_counter!(REDIRECTS, Unit::Count, "Requests for a code answered, by result");
     describe_counter!(CACHE_REQUESTS, Unit::Count, "Look-ups of a code, by tier and outcome");
     describe_histogram!(STORE_READ_SECONDS, Unit::Seconds, "Time of one read of the link store");
-    describe_histogram!(ANSWER_AGE_SECONDS, Unit::Seconds, "Age of links served past the staleness bound while the store does not answer");
+    describe_histogram!(ANSWER_AGE_SECONDS, Unit::Seconds, "Age, at most, of links served past the staleness bound while the store does not answer");
     describe_counter!(FLIGHTS_JOINED, Unit::Count, "Requests that waited for a read somebody else had begun");
     describe_counter!(REFRESHES, Unit::Count, "Early refreshes, by whether they were queued or left to expiry");
+    describe_counter!(FILLS, Unit::Count, "Links and absences written into the shared cache, by outcome");
+    describe_counter!(BEGUN, Unit::Count, "Reads begun for requests about to come, by whether there was room");
     describe_gauge!(L1_ENTRIES, Unit::Count, "Entries of the in-process cache");
     describe_gauge!(L1_BYTES, Unit::Bytes, "Bytes of the in-process cache, overhead included");
     describe_counter!(INVALIDATIONS, Unit::Count, "News of changed links received");
+    describe_counter!(NEWS_GAPS, Unit::Count, "Times that news of changed links may have been missed, so that memory is read again");
     describe_counter!(BUDGET_TAKES, Unit::Count, "Requests for clicks of limited links, by outcome");
     describe_gauge!(TAKEDOWNS, Unit::Count, "Links known to be taken down");
     describe_counter!(TAKEDOWN_POLLS, Unit::Count, "Reads of the list of takedowns, by outcome");
@@ -47,6 +55,17 @@ pub(crate) struct Metrics {
     pub(crate) l1_expired: Counter,
     pub(crate) l1_stale: Counter,
     pub(crate) never_issued: Counter,
+    pub(crate) l2_hit: Counter,
+    pub(crate) l2_miss: Counter,
+    pub(crate) l2_stale: Counter,
+    pub(crate) l2_absent: Counter,
+    pub(crate) l2_error: Counter,
+    pub(crate) fill_ok: Counter,
+    pub(crate) fill_error: Counter,
+    pub(crate) fill_dropped: Counter,
+    pub(crate) begun: Counter,
+    pub(crate) begun_dropped: Counter,
+    pub(crate) news_gaps: Counter,
     pub(crate) store_hit: Counter,
     pub(crate) store_absent: Counter,
     pub(crate) store_error: Counter,
@@ -83,6 +102,17 @@ impl Metrics {
             l1_expired: tier("l1", "expired"),
             l1_stale: tier("l1", "stale"),
             never_issued: tier("never_issued", "hit"),
+            l2_hit: tier("l2", "hit"),
+            l2_miss: tier("l2", "miss"),
+            l2_stale: tier("l2", "stale"),
+            l2_absent: tier("l2", "absent"),
+            l2_error: tier("l2", "error"),
+            fill_ok: counter!(FILLS, "outcome" => "ok"),
+            fill_error: counter!(FILLS, "outcome" => "error"),
+            fill_dropped: counter!(FILLS, "outcome" => "queue_full"),
+            begun: counter!(BEGUN, "outcome" => "queued"),
+            begun_dropped: counter!(BEGUN, "outcome" => "queue_full"),
+            news_gaps: counter!(NEWS_GAPS),
             store_hit: tier("store", "hit"),
             store_absent: tier("store", "absent"),
             store_error: tier("store", "error"),

@@ -8,6 +8,8 @@ pub struct Options {
     pub staleness: Duration,
     /// S: how much longer a cached link redirects while the store does not answer.
     pub serve_stale: Duration,
+    /// The cache that replicas share, where there is one.
+    pub l2: Option<L2>,
     /// Bytes of links kept in memory, with what keeping them costs.
     pub l1_bytes: u64,
     /// What one read of the store may take before it counts as failed.
@@ -32,11 +34,27 @@ pub struct Options {
     pub agents_max: usize,
 }
 
+/// A cache between memory and the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct L2 {
+    /// What asking it may take, before the store is asked instead.
+    pub timeout: Duration,
+    /// How far memory may lag behind it: what memory holds is asked for again there when it is this old.
+    pub lag: Duration,
+}
+
+impl Default for L2 {
+    fn default() -> Self {
+        Self { timeout: Duration::from_millis(15), lag: Duration::from_secs(5) }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             staleness: Duration::from_mins(1),
             serve_stale: Duration::from_hours(1),
+            l2: None,
             l1_bytes: 64 << 20,
             store_timeout: Duration::from_millis(150),
             store_reads_max: 1_024,
@@ -65,10 +83,13 @@ impl Options {
     /// Names the first option that is outside its bounds.
     pub fn check(&self) -> Result<(), OptionsError> {
         let second = Duration::from_secs(1);
+        let l2 = self.l2.as_ref();
         let within = |value: Duration, from: Duration, to: Duration| (from..=to).contains(&value);
         let rules = [
             (within(self.staleness, 5 * second, 300 * second), "staleness", "5 to 300 seconds"),
             (within(self.serve_stale, Duration::ZERO, 86_400 * second), "serve_stale", "0 seconds to 24 hours"),
+            (l2.is_none_or(|l2| within(l2.timeout, second / 1_000, second / 10)), "l2.timeout", "1 to 100 milliseconds"),
+            (l2.is_none_or(|l2| within(l2.lag, second / 10, 60 * second)), "l2.lag", "0.1 to 60 seconds"),
             (self.l1_bytes >= 1 << 20, "l1_bytes", "at least 1 MiB"),
             (within(self.store_timeout, second / 1_000, 10 * second), "store_timeout", "1 millisecond to 10 seconds"),
             (self.store_reads_max > 0, "store_reads_max", "at least 1"),

@@ -1,30 +1,36 @@
-//! From L1 to the store: what is fresh, what must be read, and what may stand in when the store fails.
-//!
-//! A tier between the two (a cache shared by the replicas) belongs into [`Reader::fetch`], inside the flight.
+//! From memory to whatever must be asked: what is fresh, what is read again, and what may stand in when the store fails.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::port::{LinkChanged, LinkStore, PortError};
-use domain::{DomainNo, Link, Slug};
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant, timeout};
+use domain::port::{LinkCache, LinkChanged, LinkEvents, LinkStore};
+use domain::{DomainNo, Slug};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::dice::Dice;
-use crate::entry::{Entry, Freshness};
-use crate::flights::{Flight, Flights};
+use crate::entry::Entry;
+use crate::errands;
+use crate::flights::Flights;
 use crate::l1::L1;
+use crate::l2::{Fill, Tier};
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::store::Store;
 
 /// `XFetch`: below this probability (`e^-16`) the dice are left alone, so that they cost ordinary hits nothing.
 const XFETCH_REACH: f64 = 16.0;
 /// A read that takes no measurable time still deserves a refresh a little ahead.
 const DELTA_MIN: Duration = Duration::from_micros(100);
+/// Over how long the reading again of everything is spread, after news may have been missed.
+const DOUBT_SPREAD_MS: u64 = 5_000;
+/// Reads begun ahead of those who will ask, waiting for their turn and under way.
+const BEGUN_QUEUE_LEN: usize = 4_096;
+const BEGUN_MAX: usize = 1_024;
 
 /// What memory says of a code.
 pub(crate) enum Memory {
@@ -35,7 +41,7 @@ pub(crate) enum Memory {
     Unknown,
 }
 
-/// What a read of the store says of a code.
+/// What a read says of a code.
 #[derive(Clone)]
 pub(crate) enum Read {
     Found(Arc<Entry>),
@@ -44,40 +50,63 @@ pub(crate) enum Read {
     Failed,
 }
 
+/// Where a read comes from.
+pub(crate) struct Sources {
+    pub(crate) store: Arc<dyn LinkStore>,
+    pub(crate) cache: Arc<dyn LinkCache>,
+    pub(crate) events: Arc<dyn LinkEvents>,
+}
+
+/// What the background tasks work off.
+pub(crate) struct Queues {
+    refreshes: mpsc::Receiver<Arc<Entry>>,
+    begun: mpsc::Receiver<(DomainNo, Box<str>)>,
+    fills: Option<(Arc<Tier>, mpsc::Receiver<Fill>)>,
+}
+
 pub(crate) struct Reader {
-    store: Arc<dyn LinkStore>,
-    l1: L1,
+    pub(crate) store: Store,
+    pub(crate) l1: L1,
+    pub(crate) l2: Option<Arc<Tier>>,
     flights: Arc<Flights<Read>>,
-    permits: Semaphore,
-    dice: Dice,
+    pub(crate) dice: Dice,
     refreshes: mpsc::Sender<Arc<Entry>>,
-    store_answers: AtomicBool,
+    begun: mpsc::Sender<(DomainNo, Box<str>)>,
+    pub(crate) news_is_certain: bool,
+    started: Instant,
+    /// When news may have been missed the last time: milliseconds after `started`, rounded up; zero for never.
+    doubt_ms: AtomicU64,
     pub(crate) options: Options,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Reader {
-    pub(crate) fn new(store: Arc<dyn LinkStore>, options: Options, metrics: Arc<Metrics>) -> (Arc<Self>, mpsc::Receiver<Arc<Entry>>) {
-        let (refreshes, queue) = mpsc::channel(options.refresh_queue_len);
+    pub(crate) fn new(sources: Sources, options: Options, metrics: Arc<Metrics>) -> (Arc<Self>, Queues) {
+        let (refreshes, refresh_queue) = mpsc::channel(options.refresh_queue_len);
+        let (begun, begun_queue) = mpsc::channel(BEGUN_QUEUE_LEN);
+        let tier = options.l2.clone().map(|l2| Tier::new(sources.cache, l2, metrics.clone()));
         let reader = Self {
-            store,
+            store: Store::new(sources.store, options.store_reads_max, options.store_timeout, metrics.clone()),
             l1: L1::new(options.l1_bytes),
+            l2: tier.as_ref().map(|(tier, _)| tier.clone()),
             flights: Flights::new(),
-            permits: Semaphore::new(options.store_reads_max),
             dice: Dice::new(),
             refreshes,
-            store_answers: AtomicBool::new(true),
+            begun,
+            news_is_certain: sources.events.are_certain(),
+            started: Instant::now(),
+            doubt_ms: AtomicU64::new(0),
             options,
             metrics,
         };
-        (Arc::new(reader), queue)
+        (Arc::new(reader), Queues { refreshes: refresh_queue, begun: begun_queue, fills: tier })
     }
 
     /// Without waiting and without allocating.
     pub(crate) fn recall(&self, domain: DomainNo, slug: Slug<'_>) -> Memory {
         let now = Instant::now();
         let Some((entry, leads_there)) = self.l1.get(domain, slug, now) else { return Memory::Unknown };
-        if leads_there && entry.is_fresh(now) {
+        if leads_there && entry.is_fresh(now) && !self.is_doubtful(&entry, now) {
             self.refresh_early(&entry, now);
             return Memory::Answer(entry);
         }
@@ -86,6 +115,27 @@ impl Reader {
             return Memory::Answer(entry);
         }
         Memory::Expired(entry)
+    }
+
+    /// Read before news may have been missed, and not read again in its share of the time since.
+    fn is_doubtful(&self, entry: &Entry, now: Instant) -> bool {
+        let doubt_ms = self.doubt_ms.load(Ordering::Acquire);
+        if doubt_ms == 0 || self.ms(entry.freshness.asked_at) > doubt_ms {
+            return false;
+        }
+        // The same for a link each time, any for different ones.
+        let share_ms = entry.route.link.get().wrapping_mul(0x9E37_79B9_7F4A_7C15) % DOUBT_SPREAD_MS;
+        self.ms(now) >= doubt_ms + share_ms
+    }
+
+    fn ms(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// News may have been missed: everything in memory is read again soon, without a walk over it.
+    pub(crate) fn doubt(&self) {
+        self.metrics.news_gaps.increment(1);
+        self.doubt_ms.store(self.ms(Instant::now()) + 1, Ordering::Release);
     }
 
     /// The store did not answer: `entry`, if it is not older than N + S.
@@ -99,7 +149,7 @@ impl Reader {
         Some(entry)
     }
 
-    fn may_stand_in(&self, entry: &Entry, now: Instant) -> bool {
+    pub(crate) fn may_stand_in(&self, entry: &Entry, now: Instant) -> bool {
         entry.age(now) <= self.options.staleness + self.options.serve_stale
     }
 
@@ -108,12 +158,10 @@ impl Reader {
         self.metrics.stale_age.record(entry.age(now).as_secs_f64());
     }
 
-    /// `XFetch` (Vattani, Chierichetti, Lowenstein, PVLDB 8(8), 2015): refresh when `now − δ·β·ln(u) ≥ expiry`,
-    /// so that a busy code is read again by one request shortly before it expires, while all others are answered.
+    /// A busy code is read again by one request shortly before it expires, while all others are answered.
     fn refresh_early(&self, entry: &Arc<Entry>, now: Instant) {
-        let remaining = entry.freshness.until.saturating_duration_since(now).as_secs_f64();
-        let scale = entry.freshness.delta.max(DELTA_MIN).as_secs_f64() * self.options.xfetch_beta;
-        if remaining > scale * XFETCH_REACH || remaining > -scale * self.dice.roll().ln() || !entry.begin_refresh() {
+        let Some(until) = entry.freshness.until else { return };
+        if !self.is_due(until, entry.freshness.delta, now) || !entry.begin_refresh() {
             return;
         }
         if self.refreshes.try_send(entry.clone()).is_ok() {
@@ -122,6 +170,13 @@ impl Reader {
             entry.end_refresh();
             self.metrics.refresh_dropped.increment(1);
         }
+    }
+
+    /// `XFetch` (Vattani, Chierichetti, Lowenstein, PVLDB 8(8), 2015): refresh when `now − δ·β·ln(u) ≥ expiry`.
+    pub(crate) fn is_due(&self, until: Instant, delta: Duration, now: Instant) -> bool {
+        let remaining = until.saturating_duration_since(now).as_secs_f64();
+        let scale = delta.max(DELTA_MIN).as_secs_f64() * self.options.xfetch_beta;
+        remaining <= scale * XFETCH_REACH && remaining <= -scale * self.dice.roll().ln()
     }
 
     /// Reads the code, together with everybody else who asks for it now.
@@ -142,73 +197,10 @@ impl Reader {
         }
     }
 
-    async fn fetch(&self, flight: &Flight) -> Read {
-        let Some(slug) = Slug::parse(&flight.typed) else { return Read::Absent };
-        let mut began = Instant::now();
-        let mut found = self.ask_store(flight.domain, slug).await;
-        if let Ok(Some(link)) = &found
-            && flight.outdates(link)
-        {
-            began = Instant::now();
-            found = self.ask_store(flight.domain, slug).await;
-        }
-        match found {
-            Ok(Some(link)) => Read::Found(self.keep(flight, link, began)),
-            Ok(None) => {
-                self.metrics.store_absent.increment(1);
-                self.l1.forget(flight.domain, &flight.typed);
-                Read::Absent
-            }
-            Err(_) => Read::Failed,
-        }
-    }
-
-    fn keep(&self, flight: &Flight, link: Link, began: Instant) -> Arc<Entry> {
-        self.metrics.store_hit.increment(1);
-        let delta = began.elapsed();
-        let fresh_for = self.options.staleness.mul_f64(1.0 - self.options.jitter * self.dice.roll());
-        let freshness = Freshness { read_at: began, until: began + fresh_for, delta };
-        let entry = self.l1.put(Arc::new(Entry::new(link, freshness)), &flight.typed);
-        // News goes to flights first and to L1 second: whatever L1 could not be told yet is here.
-        if let Some((version, blocked)) = flight.newer_than(entry.route.link, entry.route.version) {
-            entry.heard_of(version, blocked);
-        }
-        entry
-    }
-
-    async fn ask_store(&self, domain: DomainNo, slug: Slug<'_>) -> Result<Option<Link>, Unread> {
-        let began = Instant::now();
-        let read = async {
-            // Never closed.
-            let _permit = self.permits.acquire().await;
-            self.store.find(domain, slug).await.map_err(Unread::Error)
-        };
-        let found = timeout(self.options.store_timeout, read).await.unwrap_or(Err(Unread::Timeout));
-        self.metrics.store_read.record(began.elapsed().as_secs_f64());
-        self.note(found.as_ref().err());
-        found
-    }
-
-    /// Logs when the store stops answering and when it answers again, not each read in between.
-    fn note(&self, failure: Option<&Unread>) {
-        let answers = failure.is_none();
-        if !answers {
-            self.metrics.store_error.increment(1);
-        }
-        if self.store_answers.swap(answers, Ordering::AcqRel) == answers {
-            return;
-        }
-        match failure {
-            None => tracing::info!("the link store answers again"),
-            Some(Unread::Error(error)) => {
-                let cause = std::error::Error::source(error).map(ToString::to_string);
-                tracing::warn!(%error, cause, "the link store fails; cached links are served, others are answered 503");
-            }
-            Some(Unread::Timeout) => {
-                let timeout_ms = self.options.store_timeout.as_millis();
-                tracing::warn!(timeout_ms, "the link store does not answer in time; cached links are served, others are answered 503");
-            }
-        }
+    /// Begins to read the code for somebody who is about to ask; not at all when too many are waiting.
+    pub(crate) fn begin(&self, domain: DomainNo, slug: Slug<'_>) {
+        let begun = self.begun.try_send((domain, slug.as_str().into()));
+        if begun.is_ok() { &self.metrics.begun } else { &self.metrics.begun_dropped }.increment(1);
     }
 
     pub(crate) fn heard_of(&self, news: &LinkChanged) {
@@ -223,33 +215,35 @@ impl Reader {
         self.metrics.l1_entries.set(f64::from(u32::try_from(self.l1.len()).unwrap_or(u32::MAX)));
     }
 
-    /// Reads again what is about to expire, until `draining`.
-    pub(crate) async fn run_refreshes(self: Arc<Self>, mut queue: mpsc::Receiver<Arc<Entry>>, draining: CancellationToken) {
-        let mut under_way = FuturesUnordered::new();
-        loop {
-            tokio::select! {
-                () = draining.cancelled() => return,
-                Some(()) = under_way.next(), if !under_way.is_empty() => {}
-                entry = queue.recv(), if under_way.len() < self.options.refreshes_max => {
-                    let Some(entry) = entry else { return };
-                    let reader = self.clone();
-                    under_way.push(async move { reader.refresh(&entry).await });
-                }
-            }
+    /// What is to run, each in a task of its own, until `draining`: all that nobody waits for.
+    pub(crate) fn errands(self: &Arc<Self>, queues: Queues, draining: &CancellationToken) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
+        let Queues { refreshes, begun, fills } = queues;
+        let (reader, token) = (self.clone(), draining.clone());
+        let refreshes = async move {
+            errands::run(refreshes, reader.options.refreshes_max, token, |entry| reader.refresh(entry)).await;
+        };
+        let (reader, token) = (self.clone(), draining.clone());
+        let begun = async move {
+            errands::run(begun, BEGUN_MAX, token, |(domain, code)| reader.read_ahead(domain, code)).await;
+        };
+        let mut tasks = vec![("redirect-refresh", refreshes.boxed()), ("redirect-begin", begun.boxed())];
+        if let Some((tier, queue)) = fills {
+            tasks.push(("redirect-fill", tier.run_fills(queue, draining.clone()).boxed()));
         }
+        tasks
     }
 
-    async fn refresh(self: &Arc<Self>, entry: &Entry) {
+    async fn refresh(self: &Arc<Self>, entry: Arc<Entry>) {
         if let Some(slug) = Slug::parse(&entry.key) {
             self.read(entry.route.domain, slug).await;
         }
         // A failed one may be tried again; otherwise the entry has been replaced.
         entry.end_refresh();
     }
-}
 
-/// A read that told nothing.
-enum Unread {
-    Error(PortError),
-    Timeout,
+    async fn read_ahead(self: &Arc<Self>, domain: DomainNo, code: Box<str>) {
+        if let Some(slug) = Slug::parse(&code) {
+            self.read(domain, slug).await;
+        }
+    }
 }

@@ -8,17 +8,16 @@ use async_trait::async_trait;
 use chassis::{Lifecycle, OnError, Stage};
 use domain::api::{Answer, Ask, Deadline, Purpose, Resolver};
 use domain::port::{
-    ClickBudget, ClickLog, Clock, DomainStore, Geo, IssuedBounds, LinkEvents, LinkNews, LinkStore, SaltStore, Takedowns,
+    ClickBudget, ClickLog, Clock, DomainStore, Geo, IssuedBounds, LinkCache, LinkEvents, LinkNews, LinkStore, SaltStore, Takedowns,
 };
 use domain::{DomainNo, Error, Reason, Result, Slug, State, UnixMs};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::budget::{Taken, Till};
 use crate::entry::Entry;
 use crate::metrics::Metrics;
 use crate::options::{Options, OptionsError};
-use crate::reader::{Memory, Read, Reader};
+use crate::reader::{Memory, Queues, Read, Reader, Sources};
 use crate::takedowns::TakenDown;
 use crate::visit::{Agents, Recorder, Salts, bot_name};
 
@@ -30,6 +29,8 @@ const REASON_PENDING: &str = "taken down";
 /// What the service needs.
 pub struct Deps {
     pub links: Arc<dyn LinkStore>,
+    /// What lies between memory and the store, where [`Options::l2`] says that something does.
+    pub cache: Arc<dyn LinkCache>,
     pub budgets: Arc<dyn ClickBudget>,
     pub issued: Arc<dyn IssuedBounds>,
     pub domains: Arc<dyn DomainStore>,
@@ -84,7 +85,11 @@ impl Service {
     pub async fn new(options: Options, deps: Deps, lifecycle: &Lifecycle) -> Result<Arc<Self>, OptionsError> {
         options.check()?;
         let metrics = Arc::new(Metrics::new());
-        let (reader, queue) = Reader::new(deps.links, options.clone(), metrics.clone());
+        let (reader, queues) = Reader::new(
+            Sources { store: deps.links, cache: deps.cache, events: deps.events.clone() },
+            options.clone(),
+            metrics.clone(),
+        );
         let salts = Arc::new(Salts::new(deps.salts, deps.clock.clone()));
         let service = Arc::new(Self {
             reader,
@@ -105,11 +110,11 @@ impl Service {
         }));
         salts.refresh().await;
         service.taken_down.poll().await;
-        service.spawn_tasks(salts, queue, lifecycle);
+        service.spawn_tasks(salts, queues, lifecycle);
         Ok(service)
     }
 
-    fn spawn_tasks(&self, salts: Arc<Salts>, queue: mpsc::Receiver<Arc<Entry>>, lifecycle: &Lifecycle) {
+    fn spawn_tasks(&self, salts: Arc<Salts>, queues: Queues, lifecycle: &Lifecycle) {
         let draining = lifecycle.draining(Stage::Background);
         let spawn = |name, task: futures_util::future::BoxFuture<'static, ()>| {
             lifecycle.spawn(name, Stage::Background, OnError::Drain, async move {
@@ -122,7 +127,9 @@ impl Service {
         let (token, taken_down, reader) = (draining.clone(), self.taken_down.clone(), self.reader.clone());
         let each = reader.options.takedown_poll;
         spawn("redirect-takedowns", Box::pin(async move { taken_down.run(each, token, || reader.report_size()).await }));
-        spawn("redirect-refresh", Box::pin(self.reader.clone().run_refreshes(queue, draining)));
+        for (name, task) in self.reader.errands(queues, &draining) {
+            spawn(name, task);
+        }
     }
 
     fn recall(&self, domain: DomainNo, slug: Slug<'_>) -> Recalled {
@@ -267,6 +274,14 @@ impl Resolver for Service {
         Some(answer)
     }
 
+    fn begin(&self, ask: &Ask<'_>) {
+        if let Some(slug) = Slug::parse(ask.code)
+            && let Recalled::Ask(_) = self.recall(ask.domain, slug)
+        {
+            self.reader.begin(ask.domain, slug);
+        }
+    }
+
     async fn resolve(&self, ask: &Ask<'_>, deadline: Deadline) -> Result<Answer> {
         let answer = self.answer(ask, Instant::from_std(deadline.at())).await;
         match &answer {
@@ -278,9 +293,16 @@ impl Resolver for Service {
 }
 
 fn hear(service: &Weak<Service>, news: &LinkNews) {
-    if let (Some(service), LinkNews::Changed(news)) = (service.upgrade(), news) {
-        service.reader.heard_of(news);
-        service.taken_down.heard_of(news);
+    let Some(service) = service.upgrade() else { return };
+    match news {
+        LinkNews::Changed(news) => {
+            service.reader.heard_of(news);
+            service.taken_down.heard_of(news);
+        }
+        LinkNews::Missed => {
+            service.reader.doubt();
+            service.taken_down.poll_soon();
+        }
     }
 }
 

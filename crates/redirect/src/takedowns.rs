@@ -53,6 +53,11 @@ impl TakenDown {
         self.news.notify_one();
     }
 
+    /// News may have been missed: the next poll is now.
+    pub(crate) fn poll_soon(&self) {
+        self.news.notify_one();
+    }
+
     /// Reads the list. When that fails, what is known stays.
     pub(crate) async fn poll(&self) {
         let heard = self.heard.load(Ordering::Acquire);

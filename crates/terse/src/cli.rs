@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Config;
 use crate::output::Output;
+use crate::role::Role;
 use crate::{client, config_show, doctor, migrate, output, serve};
 
 /// A URL shortener: one binary, one folder, nothing to install.
@@ -28,13 +29,28 @@ enum Command {
     /// Run everything in one process.
     #[command(after_help = "Example:  terse serve --listen 0.0.0.0:8080 --public-url https://go.example.com --data /srv/terse")]
     Serve(SettingsArgs),
+    /// Run the public port alone; the services are elsewhere.
+    #[command(after_help = "Example:  terse gateway --config terse.toml --listen 0.0.0.0:8080")]
+    Gateway(SettingsArgs),
+    /// Run the service that resolves codes.
+    #[command(after_help = "Example:  terse redirect --config terse.toml --set grpc.listen=0.0.0.0:7003")]
+    Redirect(SettingsArgs),
+    /// Run the service that creates and changes links.
+    #[command(after_help = "Example:  terse links --config terse.toml --set services.ids=ids.internal:7001")]
+    Links(SettingsArgs),
+    /// Run the service that hands out ids and blocks of codes.
+    #[command(after_help = "Example:  terse ids --config terse.toml --set ids.worker=3")]
+    Ids(SettingsArgs),
+    /// Run the service that counts clicks and answers statistics.
+    #[command(after_help = "Example:  terse analytics --config terse.toml")]
+    Analytics(SettingsArgs),
     /// Show the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Check configuration, data folder, stores and the running server; exit 1 when anything fails.
     #[command(after_help = "Example:  terse doctor --data /srv/terse")]
     Doctor(SettingsArgs),
-    /// Bring the stores' schema up to date. Safe to repeat; `serve` does the same at start.
+    /// Bring the stores' schema, and topics, up to date. Safe to repeat; `serve` does the same at start on SQLite.
     #[command(after_help = "Example:  terse migrate --data /srv/terse")]
     Migrate(SettingsArgs),
     /// Print the API's OpenAPI document.
@@ -70,13 +86,13 @@ pub(crate) struct SettingsArgs {
     /// What short links begin with [default: http://localhost:8080].
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
-    /// Where links are kept [default: sqlite:DATA/terse.db].
+    /// Where links are kept: sqlite:PATH or scylla://HOST,HOST/KEYSPACE [default: sqlite:DATA/terse.db].
     #[arg(long, value_name = "URL")]
     store: Option<String>,
-    /// Second cache tier [default: memory:].
+    /// Second cache tier: memory:, redis://HOST:PORT or redis-cluster://HOST:PORT,… [default: memory:].
     #[arg(long, value_name = "URL")]
     cache: Option<String>,
-    /// Where clicks are logged [default: file:DATA/clicks].
+    /// Where clicks are logged: file:FOLDER or kafka://HOST:PORT,…/TOPIC [default: file:DATA/clicks].
     #[arg(long, value_name = "URL")]
     clicks: Option<String>,
     /// `auto`, `pretty` or `json` [default: auto].
@@ -130,7 +146,12 @@ impl Cli {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let output = self.output();
         match self.command {
-            Command::Serve(settings) => Box::pin(serve::run(&settings.load()?, output)).await,
+            Command::Serve(settings) => run(Role::Serve, &settings, output).await,
+            Command::Gateway(settings) => run(Role::Gateway, &settings, output).await,
+            Command::Redirect(settings) => run(Role::Redirect, &settings, output).await,
+            Command::Links(settings) => run(Role::Links, &settings, output).await,
+            Command::Ids(settings) => run(Role::Ids, &settings, output).await,
+            Command::Analytics(settings) => run(Role::Analytics, &settings, output).await,
             Command::Config(ConfigCommand::Show(args)) => config_show::run(&args, output),
             Command::Doctor(settings) => doctor::run(&settings, output).await,
             Command::Migrate(settings) => migrate::run(&settings.load()?, output).await,
@@ -141,6 +162,10 @@ impl Cli {
             Command::Client(command) => Box::pin(command.run(output)).await,
         }
     }
+}
+
+async fn run(role: Role, settings: &SettingsArgs, output: Output) -> anyhow::Result<ExitCode> {
+    Box::pin(serve::run(role, &settings.load()?, output)).await
 }
 
 #[cfg(test)]

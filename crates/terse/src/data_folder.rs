@@ -36,9 +36,13 @@ pub(crate) fn write_private(path: &Path, contents: &str) -> io::Result<()> {
 pub(crate) struct RunNote {
     pub(crate) pid: u32,
     pub(crate) version: String,
-    pub(crate) public: SocketAddr,
+    pub(crate) role: String,
+    /// Of `serve` and `gateway`.
+    pub(crate) public: Option<SocketAddr>,
+    /// Of the other services.
+    pub(crate) grpc: Option<SocketAddr>,
     pub(crate) admin: SocketAddr,
-    pub(crate) public_url: String,
+    pub(crate) public_url: Option<String>,
 }
 
 impl RunNote {
@@ -86,9 +90,11 @@ mod tests {
         let note = RunNote {
             pid: 1,
             version: "0".into(),
-            public: ([127, 0, 0, 1], 1).into(),
+            role: "serve".into(),
+            public: Some(([127, 0, 0, 1], 1).into()),
+            grpc: None,
             admin: ([127, 0, 0, 1], 2).into(),
-            public_url: "http://localhost:1".into(),
+            public_url: Some("http://localhost:1".into()),
         };
         note.write(folder.path()).unwrap();
         assert_eq!(RunNote::read(folder.path()).unwrap().admin.port(), 2);

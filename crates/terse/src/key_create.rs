@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use chassis::Lifecycle;
 use clap::Args;
 use domain::api::{Deadline, Ids};
 use domain::port::{Clock as _, KeyStore};
@@ -13,6 +14,7 @@ use domain::{ApiKey, KeyId, KeyName, Owner, Scope};
 use backends::system::{SystemClock, SystemEntropy};
 
 use crate::cli::SettingsArgs;
+use crate::config::Store;
 use crate::data_folder::{admin_key_path, take, write_private};
 use crate::output::{Output, say, say_json};
 use crate::wire;
@@ -29,15 +31,16 @@ pub(crate) struct CreateArgs {
 pub(crate) async fn run(args: &CreateArgs, output: Output) -> anyhow::Result<ExitCode> {
     let loaded = args.settings.load()?;
     let data = &loaded.settings.data;
-    let store = loaded.settings.store();
-    anyhow::ensure!(
-        store.exists(),
-        "{}\n  there is no store at `{store}` yet; `terse serve` makes it, with its first admin key",
-        loaded.describe("data")
-    );
+    if let Store::Sqlite(path) = loaded.settings.store() {
+        let place = path.display();
+        let data = loaded.describe("data");
+        anyhow::ensure!(path.exists(), "{data}\n  there is no store at `sqlite:{place}` yet; `terse serve` makes it, with its first admin key");
+    }
     let lock = take(&loaded)?;
-    let stores = wire::open_links(&loaded)?;
-    let made = make_admin_key(stores.keys.as_ref(), wire::ids(&stores)?.as_ref(), data, "terse key create").await;
+    let lifecycle = Lifecycle::new(loaded.settings.drain_grace_s.0);
+    let stores = wire::open_stores(&loaded, &lifecycle).await?;
+    let made = make_admin_key(stores.keys.as_ref(), wire::ids(&loaded, &stores)?.as_ref(), data, "terse key create").await;
+    lifecycle.drain_in_order().await;
     stores.close().await;
     drop(lock);
     let key = made?;

@@ -11,6 +11,7 @@ mod failure;
 mod key_create;
 mod migrate;
 mod output;
+mod role;
 mod serve;
 mod wire;
 

@@ -1,32 +1,67 @@
-//! `terse migrate`: brings the schema of the stores up to date, and says what it did.
+//! `terse migrate`: brings the schema of the stores, and the topics, up to date, and says what it did.
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+use backends::system::SystemEntropy;
+use chassis::Lifecycle;
 use chassis::config::Loaded;
 
-use crate::config::Config;
-use crate::data_folder::take;
+use crate::config::{Config, Store};
+use crate::data_folder::{admin_key_path, take};
+use crate::key_create::make_admin_key;
 use crate::output::{Output, say, say_json};
 use crate::wire;
 
 pub(crate) async fn run(loaded: &Loaded<Config>, output: Output) -> anyhow::Result<ExitCode> {
     let lock = take(loaded)?;
     let steps = wire::migrate(loaded).await?;
+    let new_key = match loaded.settings.store() {
+        // The first start does it.
+        Store::Sqlite(_) => None,
+        Store::Scylla(_) => begin(loaded).await?,
+    };
     drop(lock);
-    match output {
-        Output::Json => say_json(&steps),
-        Output::Text => {
-            for step in &steps {
-                let what = if step.from == step.to {
-                    format!("is at version {}, nothing to do", step.to)
-                } else if step.from == 0 {
-                    format!("made at version {}", step.to)
-                } else {
-                    format!("brought from version {} to {}", step.from, step.to)
-                };
-                say(format!("{}  {what}", step.place.display()));
-            }
-        }
+    if output == Output::Json {
+        say_json(&serde_json::json!({ "steps": steps, "admin_key": new_key }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for step in &steps {
+        let what = if step.from == step.to {
+            format!("is at version {}, nothing to do", step.to)
+        } else if step.from == 0 {
+            format!("made at version {}", step.to)
+        } else {
+            format!("brought from version {} to {}", step.from, step.to)
+        };
+        say(format!("{}  {what}", step.place));
+    }
+    if let Some(key) = new_key {
+        let path = admin_key_path(&loaded.settings.data);
+        say(format!("\nAdmin key  {key}\n           shown once; also in {}", path.display()));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What every process of a shared store relies on: the first key epoch, the default domain, a key to begin with.
+async fn begin(loaded: &Loaded<Config>) -> anyhow::Result<Option<String>> {
+    let config = &loaded.settings;
+    let lifecycle = Lifecycle::new(config.drain_grace_s.0);
+    let stores = wire::open_stores(loaded, &lifecycle).await?;
+    if stores.leases.ranges().await.context("the key epochs cannot be read")?.is_empty() {
+        stores.leases.add_range(ids::first_range(&SystemEntropy)).await.context("the first key epoch cannot be stored")?;
+    }
+    if stores.domains.directory().default_domain().is_none() {
+        let url = config.public_url.clone().map_or_else(|| config.default_public_url(config.listen.0.port()), |url| url.0);
+        stores.domains.set_default(url.host()).await.with_context(|| loaded.describe("public_url"))?;
+    }
+    let new_key = if stores.keys.any().await.context("the keys cannot be read")? {
+        None
+    } else {
+        let ids = wire::ids(loaded, &stores)?;
+        Some(make_admin_key(stores.keys.as_ref(), ids.as_ref(), &config.data, "first migration").await?)
+    };
+    lifecycle.drain_in_order().await;
+    stores.close().await;
+    Ok(new_key)
 }

@@ -1,102 +1,261 @@
 //! What runs where: the only place that knows a service in this process from one behind a wire, and a backend by its name.
 //! One small function per dependency; everything after it sees traits.
 
+mod cache;
 mod clicks;
+mod fallback;
+mod local;
 mod options;
+mod remote;
+mod stores;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use backends::sqlite::{self, SqliteStats, Stores};
 use backends::system::{SystemClock, SystemEntropy};
 use chassis::config::Loaded;
 use chassis::{Check, Finding, Lifecycle};
 use domain::api::{History, Ids, Links, Resolver, Stats};
-use domain::port::{
-    ClickLog, ClickSource, Clock, DomainStore as _, Entropy, LeaseStore as _, LinkEvents, PortResult, RateLimiter, StatsStore as _,
-};
-use serde::Serialize;
+use domain::port::{Clock, Entropy, PortResult};
 use tokio::net::TcpListener;
 
-use crate::config::{Cache, Config, PublicUrl, Store};
+use crate::config::{ClicksUrl, Config, PublicUrl, Store};
 use crate::doctor;
+use crate::role::Role;
+
+pub(crate) use local::ids;
+pub(crate) use stores::{Stores, inspect as inspect_files, migrate, open as open_stores};
+
+use cache::Shared;
+use clicks::Clicks;
 
 /// Everything that runs, and what must be closed at the end.
 pub(crate) struct Process {
-    pub(crate) services: gateway::Services,
-    gateway: Arc<gateway::Gateway>,
+    door: Door,
     stores: Stores,
-    stats: Arc<SqliteStats>,
-    clicks: Arc<dyn ClickLog>,
+    checks: Vec<(&'static str, Check)>,
 }
 
-/// Wires everything in one process.
-pub(crate) async fn start(loaded: &Loaded<Config>, public_url: &PublicUrl, lifecycle: &Lifecycle) -> anyhow::Result<Process> {
-    let config = &loaded.settings;
+/// What is served, and to whom.
+enum Door {
+    Public { gateway: Arc<gateway::Gateway>, services: gateway::Services },
+    Grpc { services: rpc::Services, config: Box<Config> },
+}
+
+/// Wires one role.
+pub(crate) async fn start(role: Role, loaded: &Loaded<Config>, public_url: &PublicUrl, lifecycle: &Lifecycle) -> anyhow::Result<Process> {
     describe_metrics();
-    let stores = open_links(loaded)?;
-    let stats = open_stats(loaded)?;
+    refuse_what_is_not_shared(role, loaded)?;
+    match role {
+        Role::Serve => serve(loaded, public_url, lifecycle).await,
+        Role::Gateway => gateway(loaded, public_url, lifecycle).await,
+        Role::Ids => ids_service(loaded, lifecycle).await,
+        Role::Links => links_service(loaded, lifecycle).await,
+        Role::Redirect => redirect_service(loaded, lifecycle).await,
+        Role::Analytics => analytics_service(loaded, lifecycle).await,
+    }
+}
+
+/// Services in several processes meet in their stores: a file is none to meet in.
+fn refuse_what_is_not_shared(role: Role, loaded: &Loaded<Config>) -> anyhow::Result<()> {
+    if role == Role::Serve {
+        return Ok(());
+    }
+    let config = &loaded.settings;
+    let role = role.as_str();
+    if let Store::Sqlite(_) = config.store() {
+        let value = loaded.describe("store");
+        anyhow::bail!("{value}\n  `terse {role}` shares its store with other processes: set scylla://HOST,HOST/KEYSPACE, or run `terse serve`");
+    }
+    if let ClicksUrl::File(_) = config.clicks() {
+        let value = loaded.describe("clicks.url");
+        anyhow::bail!("{value}\n  `terse {role}` shares the click log with other processes: set kafka://HOST:PORT/TOPIC, or run `terse serve`");
+    }
+    Ok(())
+}
+
+// ---- roles ----
+
+async fn serve(loaded: &Loaded<Config>, public_url: &PublicUrl, lifecycle: &Lifecycle) -> anyhow::Result<Process> {
+    let stores = stores::open(loaded, lifecycle).await?;
     stores.domains.set_default(public_url.host()).await.with_context(|| loaded.describe("public_url"))?;
-    let ids = ids(&stores)?;
-    let events = link_events(config);
-    let links = links(loaded, &stores, ids.clone(), events.clone(), lifecycle).await?;
-    let (log, source) = clicks::open(loaded, lifecycle)?;
-    let resolver = resolver(loaded, &stores, events, log.clone(), lifecycle).await?;
-    let services = gateway::Services {
-        links,
-        resolver,
-        stats: analytics(config, stats.clone(), source, lifecycle),
-        history: history(stats.clone()),
-        ids,
-        keys: stores.keys.clone(),
-        domains: stores.domains.clone(),
-        limiter: limiter(),
-        clock: clock(),
-        entropy: entropy(),
+    let shared = cache::connect(loaded, lifecycle)?;
+    let Clicks { log, source } = clicks::open(loaded, lifecycle)?;
+    let ids = local::ids(loaded, &stores)?;
+    let links = local::links(loaded, &stores, &shared, ids.clone(), lifecycle).await?;
+    let resolver = local::resolver(loaded, &stores, &shared, log.clone(), lifecycle).await?;
+    let (stats, history) = local::analytics(loaded, &stores, &shared, source, lifecycle);
+    let mut checks = checks(&stores, &shared);
+    checks.push(check("click log", "takes clicks", move || {
+        let log = log.clone();
+        async move { log.flush().await }
+    }));
+    let called = Called { links, resolver, stats, history, ids };
+    Ok(public(loaded, public_url, called.services(&stores, &shared), stores, checks))
+}
+
+async fn gateway(loaded: &Loaded<Config>, public_url: &PublicUrl, lifecycle: &Lifecycle) -> anyhow::Result<Process> {
+    let stores = stores::open(loaded, lifecycle).await?;
+    stores.domains.set_default(public_url.host()).await.with_context(|| loaded.describe("public_url"))?;
+    let shared = cache::connect(loaded, lifecycle)?;
+    let (stats, history) = remote::stats(loaded, lifecycle).await?;
+    let called = Called {
+        links: remote::links(loaded, lifecycle).await?,
+        resolver: remote::resolver(loaded, lifecycle).await?,
+        ids: remote::ids(loaded, &stores, lifecycle).await?,
+        stats,
+        history,
     };
-    let gateway = gateway::Gateway::new(services.clone(), options::gateway(config, public_url));
-    Ok(Process { services, gateway, stores, stats, clicks: log })
+    let checks = checks(&stores, &shared);
+    Ok(public(loaded, public_url, called.services(&stores, &shared), stores, checks))
+}
+
+async fn ids_service(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<Process> {
+    let stores = stores::open(loaded, lifecycle).await?;
+    let services = rpc::Services::default().ids(local::ids(loaded, &stores)?);
+    let checks = vec![store_check(&stores)];
+    Ok(internal(loaded, services, stores, checks))
+}
+
+async fn links_service(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<Process> {
+    let stores = stores::open(loaded, lifecycle).await?;
+    let shared = cache::connect(loaded, lifecycle)?;
+    let ids = remote::ids(loaded, &stores, lifecycle).await?;
+    let links = local::links(loaded, &stores, &shared, ids, lifecycle).await?;
+    let services = rpc::Services::default().links(links);
+    let checks = checks(&stores, &shared);
+    Ok(internal(loaded, services, stores, checks))
+}
+
+async fn redirect_service(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<Process> {
+    let stores = stores::open(loaded, lifecycle).await?;
+    let shared = cache::connect(loaded, lifecycle)?;
+    let log = clicks::log(loaded, lifecycle)?;
+    let resolver = local::resolver(loaded, &stores, &shared, log, lifecycle).await?;
+    let services = rpc::Services::default().resolver(resolver);
+    let checks = checks(&stores, &shared);
+    Ok(internal(loaded, services, stores, checks))
+}
+
+async fn analytics_service(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<Process> {
+    let stores = stores::open(loaded, lifecycle).await?;
+    let shared = cache::connect(loaded, lifecycle)?;
+    let source = clicks::source(loaded, lifecycle)?;
+    let (stats, history) = local::analytics(loaded, &stores, &shared, source, lifecycle);
+    let services = rpc::Services::default().stats(stats, history);
+    let checks = checks(&stores, &shared);
+    Ok(internal(loaded, services, stores, checks))
+}
+
+/// The services behind the public door, wherever they run.
+struct Called {
+    links: Arc<dyn Links>,
+    resolver: Arc<dyn Resolver>,
+    stats: Arc<dyn Stats>,
+    history: Arc<dyn History>,
+    ids: Arc<dyn Ids>,
+}
+
+impl Called {
+    fn services(self, stores: &Stores, shared: &Shared) -> gateway::Services {
+        gateway::Services {
+            links: self.links,
+            resolver: self.resolver,
+            stats: self.stats,
+            history: self.history,
+            ids: self.ids,
+            keys: stores.keys.clone(),
+            domains: stores.domains.clone(),
+            limiter: shared.limiter.clone(),
+            clock: clock(),
+            entropy: entropy(),
+        }
+    }
+}
+
+fn public(
+    loaded: &Loaded<Config>,
+    public_url: &PublicUrl,
+    services: gateway::Services,
+    stores: Stores,
+    checks: Vec<(&'static str, Check)>,
+) -> Process {
+    let gateway = gateway::Gateway::new(services.clone(), options::gateway(&loaded.settings, public_url));
+    Process { door: Door::Public { gateway, services }, stores, checks }
+}
+
+fn internal(loaded: &Loaded<Config>, services: rpc::Services, stores: Stores, checks: Vec<(&'static str, Check)>) -> Process {
+    Process { door: Door::Grpc { services, config: Box::new(loaded.settings.clone()) }, stores, checks }
 }
 
 impl Process {
-    /// Lets the public in.
+    /// Lets callers in.
     pub(crate) async fn open_door(&self, listener: TcpListener, lifecycle: &Lifecycle) -> anyhow::Result<SocketAddr> {
-        Ok(gateway::Server::serve(self.gateway.clone(), listener, lifecycle).await?)
+        match &self.door {
+            Door::Public { gateway, .. } => Ok(gateway::Server::serve(gateway.clone(), listener, lifecycle).await?),
+            Door::Grpc { services, config } => {
+                let server = rpc::Server::new(options::grpc(config, listener.local_addr()?))?;
+                Ok(server.serve(services.clone(), listener, lifecycle).await?)
+            }
+        }
+    }
+
+    /// What the public door calls; `None` where there is none.
+    pub(crate) fn door_services(&self) -> Option<&gateway::Services> {
+        match &self.door {
+            Door::Public { services, .. } => Some(services),
+            Door::Grpc { .. } => None,
+        }
     }
 
     /// What `doctor` asks of a running server.
     pub(crate) fn checks(&self, data: &Path) -> Vec<(&'static str, Check)> {
-        let (keys, stats, clicks) = (self.services.keys.clone(), self.stats.clone(), self.clicks.clone());
         let data = data.to_owned();
-        let store: Check = Arc::new(move || {
-            let keys = keys.clone();
-            Box::pin(async move { judge("store", "answers", keys.any().await.map(|_| ())) })
-        });
-        let statistics: Check = Arc::new(move || {
-            let stats = stats.clone();
-            Box::pin(async move {
-                let read = stats.dirty_days(u32::MAX, 1).await;
-                judge("statistics", "answer", read.map(|_| ()))
-            })
-        });
-        let log: Check = Arc::new(move || {
-            let clicks = clicks.clone();
-            Box::pin(async move { judge("click log", "is on the disk", clicks.flush().await) })
-        });
         let disk: Check = Arc::new(move || {
             let finding = doctor::free_disk(&data);
             Box::pin(std::future::ready(finding))
         });
-        vec![("store", store), ("statistics", statistics), ("click log", log), ("free disk", disk)]
+        self.checks.iter().cloned().chain([("free disk", disk)]).collect()
     }
 
     /// After everything has ended: moves what is in write-ahead logs into the files.
     pub(crate) async fn close(&self) {
         self.stores.close().await;
-        self.stats.close().await;
     }
+}
+
+// ---- checks ----
+
+fn checks(stores: &Stores, shared: &Shared) -> Vec<(&'static str, Check)> {
+    let stats = stores.stats.clone();
+    let statistics = check("statistics", "answer", move || {
+        let stats = stats.clone();
+        async move { stats.dirty_days(u32::MAX, 1).await.map(|_| ()) }
+    });
+    let mut checks = vec![store_check(stores), statistics];
+    checks.extend(shared.check());
+    checks
+}
+
+fn store_check(stores: &Stores) -> (&'static str, Check) {
+    let keys = stores.keys.clone();
+    check("store", "answers", move || {
+        let keys = keys.clone();
+        async move { keys.any().await.map(|_| ()) }
+    })
+}
+
+fn check<F>(name: &'static str, fine: &'static str, look: impl Fn() -> F + Send + Sync + 'static) -> (&'static str, Check)
+where
+    F: Future<Output = PortResult<()>> + Send + 'static,
+{
+    let look: Check = Arc::new(move || {
+        let look = look();
+        Box::pin(async move { judge(name, fine, look.await) })
+    });
+    (name, look)
 }
 
 fn judge(name: &str, fine: &str, outcome: PortResult<()>) -> Finding {
@@ -104,7 +263,7 @@ fn judge(name: &str, fine: &str, outcome: PortResult<()>) -> Finding {
         Ok(()) => Finding::ok(name, fine),
         Err(error) => {
             let cause = error.source.as_deref().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
-            Finding::fail(name, cause, "see the log of the server; free some space if the disk is full")
+            Finding::fail(name, cause, "see the log of the server; free some space if a disk is full, start what does not answer")
         }
     }
 }
@@ -115,132 +274,6 @@ fn describe_metrics() {
     links::describe_metrics();
     redirect::metrics::describe();
     analytics::metrics::describe();
-}
-
-// ---- stores ----
-
-pub(crate) fn open_links(loaded: &Loaded<Config>) -> anyhow::Result<Stores> {
-    let config = &loaded.settings;
-    let Store::Sqlite(path) = config.store();
-    sqlite::open_links(&path, options::sqlite(config), &SystemEntropy).with_context(|| loaded.describe("store"))
-}
-
-fn open_stats(loaded: &Loaded<Config>) -> anyhow::Result<Arc<SqliteStats>> {
-    let config = &loaded.settings;
-    let Store::Sqlite(path) = config.store();
-    sqlite::open_stats(&stats_path(&path), options::sqlite(config)).with_context(|| loaded.describe("store"))
-}
-
-/// Statistics have a file of their own beside the links', so that neither waits for the other's commits.
-fn stats_path(links: &Path) -> PathBuf {
-    let mut name = links.file_stem().unwrap_or_default().to_owned();
-    name.push("-stats.db");
-    links.with_file_name(name)
-}
-
-/// The schema of one store: what was found, and what this build knows.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct SchemaState {
-    pub(crate) place: PathBuf,
-    pub(crate) from: i64,
-    pub(crate) to: i64,
-}
-
-/// Looks at the stores of a server that is stopped, and changes nothing.
-pub(crate) fn inspect_stores(config: &Config) -> anyhow::Result<Vec<SchemaState>> {
-    let Store::Sqlite(links) = config.store();
-    let stats = stats_path(&links);
-    let places = [(links, &sqlite::LINKS), (stats, &sqlite::STATS)];
-    let found = places.into_iter().map(|(place, schema)| {
-        let version = sqlite::inspect(&place, schema)?;
-        Ok(SchemaState { place, from: version.found, to: version.known })
-    });
-    found.collect()
-}
-
-/// Brings every store up to date; answers how far each was.
-pub(crate) async fn migrate(loaded: &Loaded<Config>) -> anyhow::Result<Vec<SchemaState>> {
-    let before = inspect_stores(&loaded.settings).with_context(|| loaded.describe("store"))?;
-    let (links, stats) = (open_links(loaded)?, open_stats(loaded)?);
-    links.close().await;
-    stats.close().await;
-    Ok(before)
-}
-
-// ---- services ----
-
-pub(crate) fn ids(stores: &Stores) -> anyhow::Result<Arc<dyn Ids>> {
-    let mut key = [0; 16];
-    SystemEntropy.fill(&mut key);
-    Ok(Arc::new(ids::Service::new(ids::Options::default(), stores.leases.clone(), clock(), entropy(), key)?))
-}
-
-async fn links(
-    loaded: &Loaded<Config>,
-    stores: &Stores,
-    ids: Arc<dyn Ids>,
-    events: Arc<dyn LinkEvents>,
-    lifecycle: &Lifecycle,
-) -> anyhow::Result<Arc<dyn Links>> {
-    let ranges = stores.leases.ranges().await.context("the key epochs cannot be read")?;
-    let first = ranges.first().context("the store has no key epoch")?;
-    let deps = links::Deps {
-        ids,
-        links: stores.links.clone(),
-        claims: stores.claims.clone(),
-        budgets: stores.budgets.clone(),
-        domains: stores.domains.clone(),
-        jobs: stores.jobs.clone(),
-        takedowns: stores.takedowns.clone(),
-        events,
-        clock: clock(),
-        entropy: entropy(),
-    };
-    Ok(links::Service::start(options::links(loaded, first.key)?, deps, lifecycle))
-}
-
-async fn resolver(
-    loaded: &Loaded<Config>,
-    stores: &Stores,
-    events: Arc<dyn LinkEvents>,
-    clicks: Arc<dyn ClickLog>,
-    lifecycle: &Lifecycle,
-) -> anyhow::Result<Arc<dyn Resolver>> {
-    let deps = redirect::Deps {
-        links: stores.links.clone(),
-        budgets: stores.budgets.clone(),
-        issued: stores.leases.clone(),
-        domains: stores.domains.clone(),
-        clicks,
-        takedowns: stores.takedowns.clone(),
-        events,
-        salts: clicks::salts(loaded)?,
-        geo: clicks::geo(loaded, lifecycle)?,
-        clock: clock(),
-    };
-    Ok(redirect::Service::new(options::redirect(&loaded.settings), deps, lifecycle).await?)
-}
-
-/// The consumer, the roll-ups and the answers.
-fn analytics(config: &Config, store: Arc<SqliteStats>, source: impl ClickSource + Sync, lifecycle: &Lifecycle) -> Arc<dyn Stats> {
-    analytics::consumer::Service::new(source, store.clone(), clock(), options::consumer(config)).spawn(lifecycle);
-    analytics::rollup::Service::new(store.clone(), clock(), options::rollup(config)).spawn(lifecycle);
-    Arc::new(analytics::Service::new(store, clock()))
-}
-
-fn history(store: Arc<SqliteStats>) -> Arc<dyn History> {
-    Arc::new(analytics::history::Service::new(store, clock()))
-}
-
-// ---- what the services need ----
-
-fn link_events(config: &Config) -> Arc<dyn LinkEvents> {
-    let Cache::Memory = config.cache.0;
-    Arc::new(backends::memory::LinkEvents::default())
-}
-
-fn limiter() -> Arc<dyn RateLimiter> {
-    Arc::new(backends::memory::RateLimiter::new(&backends::memory::RateLimiterOptions::default()))
 }
 
 fn clock() -> Arc<dyn Clock> {

@@ -227,6 +227,8 @@ fn click(dice: &mut Dice, at: i64) -> LoggedClick {
     let pick = |dice: &mut Dice, of: &[&'static str]| of[usize::try_from(dice.below(of.len() as u64)).unwrap()];
     LoggedClick {
         link: LinkId::new(1 + dice.below(4)),
+        domain: None,
+        code: "".into(),
         owner: owner(pick(dice, &["ann", "bob"])),
         at: UnixMs::new(at),
         visitor: dice.below(30),

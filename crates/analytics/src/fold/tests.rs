@@ -7,6 +7,8 @@ use super::*;
 fn click(number: u64) -> LoggedClick {
     LoggedClick {
         link: LinkId::new(1 + number % 2),
+        domain: None,
+        code: "".into(),
         owner: Owner::parse("ann").unwrap(),
         at: UnixMs::new(1_795_000_000_000),
         visitor: number,

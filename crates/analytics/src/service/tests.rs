@@ -31,6 +31,8 @@ async fn world() -> World {
         let ago = i64::try_from(dice.below(100 * DAY_MS.unsigned_abs())).unwrap();
         clicks.push(LoggedClick {
             link: LinkId::new(9),
+            domain: None,
+            code: "".into(),
             owner: owner("ann"),
             at: UnixMs::new(NOW.get() - ago),
             visitor: dice.below(12),

@@ -39,7 +39,15 @@ impl Port for JobStore {
             .await
     }
 
-    async fn update(&self, job: &Job) -> PortResult<()> {
+    async fn claim(&self, job: LinkId, _now: UnixMs, _until: UnixMs) -> PortResult<bool> {
+        self.file
+            .read("sqlite: claim a job", move |db| {
+                db.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1 AND state = 'running'")?.exists([id(job)])
+            })
+            .await
+    }
+
+    async fn update(&self, job: &Job) -> PortResult<bool> {
         let progress = params_of(job);
         self.file
             .write("sqlite: update a job", move |db| {
@@ -47,7 +55,7 @@ impl Port for JobStore {
                     "UPDATE jobs SET state = ?2, done = ?3, total = ?4, errors = ?5, cursor = ?6, updated_at = ?7 WHERE id = ?1",
                 )?
                 .execute(progress)
-                .map(drop)
+                .map(|changed| changed == 1)
             })
             .await
     }

@@ -15,7 +15,6 @@ mod link_row;
 mod link_store;
 mod open;
 mod readers;
-mod stats_codec;
 mod stats_store;
 mod stats_top;
 mod stores;

@@ -50,7 +50,8 @@ on_sqlite! {
         the_default_keeps_its_number, a_domain_is_kept_as_it_is, numbers_are_not_given_out_again,
         foreign_codes_is_known_when_set, of_many_one_gets_the_host;
     job_store(jobs):
-        a_job_is_kept_as_it_is, progress_is_kept_and_nothing_else_changes, running_jobs_oldest_first;
+        a_job_is_kept_as_it_is, progress_is_kept_and_nothing_else_changes, running_jobs_oldest_first,
+        a_claim_is_kept_and_only_running_jobs_have_one;
     takedowns(takedowns):
         the_last_word_counts;
 }

@@ -2,7 +2,7 @@
 
 use compact_str::CompactString;
 
-use super::{LinkId, Owner};
+use super::{DomainNo, LinkId, Owner};
 use crate::time::UnixMs;
 
 macro_rules! named {
@@ -109,6 +109,9 @@ pub struct Agent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Click<'a> {
     pub link: LinkId,
+    pub domain: DomainNo,
+    /// As shown.
+    pub code: &'a str,
     pub owner: &'a str,
     pub at: UnixMs,
     /// `HMAC(salt of the UTC day, owner ‖ IP ‖ user agent)`, truncated to 64 bits.
@@ -131,6 +134,9 @@ pub struct Click<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedClick {
     pub link: LinkId,
+    /// `None`, and `code` empty, where the log keeps only what statistics need.
+    pub domain: Option<DomainNo>,
+    pub code: CompactString,
     pub owner: Owner,
     pub at: UnixMs,
     pub visitor: u64,

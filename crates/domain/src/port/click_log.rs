@@ -64,7 +64,7 @@ pub struct ClickBatch {
 
 /// One partition of the log, read in order. Only synced records are handed out.
 #[async_trait]
-pub trait ClickSource: Send + 'static {
+pub trait ClickSource: Send + Sync + 'static {
     fn log(&self) -> LogId;
 
     fn partition(&self) -> u32;
@@ -83,6 +83,37 @@ pub trait ClickSource: Send + 'static {
 
     /// Records written but not handed out yet.
     fn lag(&self) -> u64;
+}
+
+#[async_trait]
+impl<S: ClickSource + ?Sized> ClickSource for Box<S> {
+    fn log(&self) -> LogId {
+        (**self).log()
+    }
+
+    fn partition(&self) -> u32 {
+        (**self).partition()
+    }
+
+    async fn start(&self) -> PortResult<u64> {
+        (**self).start().await
+    }
+
+    async fn seek(&mut self, offset: u64) -> PortResult<u64> {
+        (**self).seek(offset).await
+    }
+
+    async fn next_batch(&mut self, max: usize) -> PortResult<ClickBatch> {
+        (**self).next_batch(max).await
+    }
+
+    async fn commit(&mut self, offset: u64) -> PortResult<()> {
+        (**self).commit(offset).await
+    }
+
+    fn lag(&self) -> u64 {
+        (**self).lag()
+    }
 }
 
 /// A log whose partitions are shared among consumers: which of them are ours changes while we run.

@@ -25,6 +25,12 @@ pub trait DomainStore: Send + Sync + 'static {
     /// Whether [`Self::set_foreign_codes`] is known to every reader when it returns.
     fn flags_are_immediate(&self) -> bool;
 
+    /// Whether everyone who relies on a fresh directory knows that this domain has `foreign_codes`: only then
+    /// may the first such code be written. Where readers poll, 5 s after this process knew of it.
+    fn foreign_codes_hold(&self, no: DomainNo) -> bool {
+        self.flags_are_immediate() && self.directory().get(no).is_some_and(|domain| domain.foreign_codes)
+    }
+
     /// Makes the default domain, or gives it another host. Its number and its links stay.
     async fn set_default(&self, host: &Host) -> PortResult<Domain>;
 

@@ -29,14 +29,20 @@ pub struct Job {
 
 #[async_trait]
 pub trait JobStore: Send + Sync + 'static {
+    /// The job is claimed by nobody yet.
     async fn insert(&self, job: Job) -> PortResult<()>;
 
     async fn get(&self, id: LinkId) -> PortResult<Option<Job>>;
 
-    /// Replaces state, counts and cursor.
-    async fn update(&self, job: &Job) -> PortResult<()>;
+    /// Takes a running job for this process until `until`, or keeps it. False when it does not run, or when
+    /// another process has it and was heard of: a claim that ended before `now` is anyone's. Where store and
+    /// runner are one process, nobody else can have it.
+    async fn claim(&self, id: LinkId, now: UnixMs, until: UnixMs) -> PortResult<bool>;
 
-    /// Jobs still running, oldest first: taken up again at start.
+    /// Replaces state, counts and cursor. False, and nothing is replaced, when another process has taken the job.
+    async fn update(&self, job: &Job) -> PortResult<bool>;
+
+    /// Jobs still running, oldest first: whoever can claim one goes on with it.
     async fn running(&self) -> PortResult<Vec<Job>>;
 }
 

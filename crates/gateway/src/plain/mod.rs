@@ -158,3 +158,12 @@ fn answer(front: &Front, answers: &mut Answers, head: &Head<'_>, domain: &Arc<Do
         later @ (Answering::Now(None) | Answering::Later(_)) => Some(Batch::Wait(later)),
     }
 }
+
+/// The head at the beginning of the bytes, if it is a whole and plain one.
+#[cfg(fuzzing)]
+pub(crate) fn parse_head(bytes: &[u8]) -> Option<head::Head<'_>> {
+    match head::parse(bytes) {
+        head::Parsed::Plain(head) => Some(head),
+        head::Parsed::Partial | head::Parsed::Declined => None,
+    }
+}

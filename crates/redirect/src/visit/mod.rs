@@ -51,6 +51,8 @@ impl Recorder {
         let asked = campaign::Asked::of_query(visit.query);
         let click = Click {
             link: entry.route.link,
+            domain: entry.route.domain,
+            code: &entry.route.code,
             owner,
             at,
             visitor: self.salts.visitor(day_of(at), owner, visit.ip, visit.user_agent),

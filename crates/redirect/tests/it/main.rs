@@ -7,6 +7,9 @@ mod budget;
 mod faults;
 mod freshness;
 mod proof;
+mod shared;
+mod shelf;
+mod single;
 mod world;
 
 use domain::api::contract::resolver::all;

@@ -22,6 +22,8 @@ use redirect::{Deps, Options, Service};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
+use crate::shelf::Shelf;
+
 pub(crate) const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0";
 
 /// How a port answers.
@@ -40,7 +42,7 @@ impl Switch {
         self.hanging.store(hanging, Ordering::SeqCst);
     }
 
-    async fn pass(&self) -> PortResult<()> {
+    pub(crate) async fn pass(&self) -> PortResult<()> {
         if self.hanging.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
@@ -74,6 +76,8 @@ pub(crate) struct World {
     pub(crate) takedowns: Switch,
     listeners: Mutex<Vec<Listener>>,
     pub(crate) events_are_lost: AtomicBool,
+    events_are_certain: bool,
+    pub(crate) l2: Arc<Shelf>,
 }
 
 pub(crate) fn domain(foreign_codes: bool) -> Domain {
@@ -137,6 +141,15 @@ impl World {
     }
 
     pub(crate) async fn with(options: Options) -> Arc<Self> {
+        Self::made(options, false).await
+    }
+
+    /// One process: nobody changes a link unheard.
+    pub(crate) async fn alone(options: Options) -> Arc<Self> {
+        Self::made(options, true).await
+    }
+
+    async fn made(options: Options, events_are_certain: bool) -> Arc<Self> {
         let world = Arc::new(Self {
             service: OnceLock::new(),
             lifecycle: Lifecycle::new(Duration::from_secs(5)),
@@ -159,6 +172,8 @@ impl World {
             takedowns: Switch::default(),
             listeners: Mutex::default(),
             events_are_lost: AtomicBool::new(false),
+            events_are_certain,
+            l2: Arc::default(),
         });
         let service = Service::new(options, world.deps(), &world.lifecycle).await.unwrap();
         assert!(world.service.set(service).is_ok());
@@ -168,6 +183,7 @@ impl World {
     pub(crate) fn deps(self: &Arc<Self>) -> Deps {
         Deps {
             links: self.clone(),
+            cache: self.l2.clone(),
             budgets: self.clone(),
             issued: self.clone(),
             domains: self.clone(),
@@ -211,9 +227,12 @@ impl World {
         }
         let blocked = link.blocked.is_some();
         let news = LinkChanged { link: link.id, domain: link.domain, key: link.code.key(), version: link.version, blocked };
-        let news = LinkNews::Changed(news);
+        self.tell(&LinkNews::Changed(news));
+    }
+
+    pub(crate) fn tell(&self, news: &LinkNews) {
         for listener in &*self.listeners.lock().unwrap() {
-            listener(&news);
+            listener(news);
         }
     }
 
@@ -388,6 +407,8 @@ impl ClickLog for World {
         }
         self.clicks.lock().unwrap().push(LoggedClick {
             link: click.link,
+            domain: Some(click.domain),
+            code: click.code.into(),
             owner: Owner::from_stored(click.owner),
             at: click.at,
             visitor: click.visitor,
@@ -437,7 +458,7 @@ impl LinkEvents for World {
     }
 
     fn are_certain(&self) -> bool {
-        false
+        self.events_are_certain
     }
 }
 

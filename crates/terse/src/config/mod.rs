@@ -4,16 +4,20 @@
 
 mod places;
 mod sections;
+mod services;
+mod urls;
 
 use std::path::PathBuf;
 
 use chassis::config::{Seconds, Settings, Text};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use places::{Cache, ClicksUrl, Listen, PublicUrl, Scheme, Store};
+pub(crate) use places::{Listen, PublicUrl, Scheme};
 pub(crate) use sections::{
-    Analytics, Clicks, Client, Codes, Forwarded, Gateway, GeoIp, Limits, Links, Log, Redirect, Sqlite, Strategy, Tls,
+    Analytics, Balance, Clicks, Client, Codes, Forwarded, Gateway, GeoIp, Limits, Links, Log, Redirect, Sqlite, Strategy, Tls,
 };
+pub(crate) use services::{Grpc, Ids, Kafka, Redis, Services};
+pub(crate) use urls::{Cache, ClicksUrl, Store};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,15 +36,20 @@ pub(crate) struct Config {
     pub(crate) cache: Text<Cache>,
     /// How long a drain may take before what remains is cut off.
     pub(crate) drain_grace_s: Seconds,
+    pub(crate) grpc: Grpc,
+    pub(crate) services: Services,
     pub(crate) gateway: Gateway,
     pub(crate) limits: Limits,
     pub(crate) redirect: Redirect,
+    pub(crate) ids: Ids,
     pub(crate) codes: Codes,
     pub(crate) links: Links,
     pub(crate) clicks: Clicks,
     pub(crate) analytics: Analytics,
     pub(crate) geoip: GeoIp,
     pub(crate) sqlite: Sqlite,
+    pub(crate) kafka: Kafka,
+    pub(crate) redis: Redis,
     pub(crate) log: Log,
     pub(crate) tls: Tls,
     pub(crate) client: Client,
@@ -56,15 +65,20 @@ impl Default for Config {
             store: None,
             cache: Text(Cache::Memory),
             drain_grace_s: Seconds::new(30),
+            grpc: Grpc::default(),
+            services: Services::default(),
             gateway: Gateway::default(),
             limits: Limits::default(),
             redirect: Redirect::default(),
+            ids: Ids::default(),
             codes: Codes::default(),
             links: Links::default(),
             clicks: Clicks::default(),
             analytics: Analytics::default(),
             geoip: GeoIp::default(),
             sqlite: Sqlite::default(),
+            kafka: Kafka::default(),
+            redis: Redis::default(),
             log: Log::default(),
             tls: Tls::default(),
             client: Client::default(),
@@ -87,12 +101,7 @@ impl Settings for Config {
     }
 
     fn conflicts(&self) -> Vec<(&'static str, String, String)> {
-        let mut found = Vec::new();
-        match (&self.tls.cert, &self.tls.key) {
-            (Some(_), None) => found.push(("tls.cert", "a certificate needs its key".to_owned(), "set tls.key to its PEM file".to_owned())),
-            (None, Some(_)) => found.push(("tls.key", "a key needs its certificate".into(), "set tls.cert to its PEM file".into())),
-            (Some(_), Some(_)) | (None, None) => {}
-        }
+        let mut found = services::pair(("tls.cert", &self.tls.cert), ("tls.key", &self.tls.key));
         if self.listen == self.admin_listen && self.listen.0.port() != 0 {
             let mend = "choose another port for one of them".to_owned();
             found.push(("admin_listen", "the public and the admin port are the same".into(), mend));
@@ -100,6 +109,8 @@ impl Settings for Config {
         if self.data.as_os_str().is_empty() {
             found.push(("data", "the path is empty".into(), "name a folder".into()));
         }
+        found.extend(self.grpc.conflicts());
+        found.extend(self.services.conflicts());
         found.extend(self.redirect.conflicts());
         found.extend(self.clicks.conflicts());
         found
@@ -111,6 +122,11 @@ impl Config {
     pub(crate) fn default_public_url(&self, port: u16) -> PublicUrl {
         let scheme = if self.tls.cert.is_some() { Scheme::Https } else { Scheme::Http };
         PublicUrl::local(scheme, port)
+    }
+
+    /// The Redis of limits and salts.
+    pub(crate) fn limits_cache(&self) -> Cache {
+        self.limits.url.as_ref().unwrap_or(&self.cache).0.clone()
     }
 
     pub(crate) fn store(&self) -> Store {

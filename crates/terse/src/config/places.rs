@@ -1,8 +1,7 @@
-//! Values that name a place: addresses, and backends by URL.
+//! Values that name a place: addresses, and header texts.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use domain::Host;
@@ -115,102 +114,6 @@ impl FromStr for PublicUrl {
 impl fmt::Display for PublicUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme.as_str(), self.host)
-    }
-}
-
-/// Where links, keys, statistics and all else are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Store {
-    Sqlite(PathBuf),
-}
-
-/// The second cache tier; the first is always in process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Cache {
-    Memory,
-}
-
-/// Where clicks are logged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ClicksUrl {
-    File(PathBuf),
-}
-
-/// Schemes of the distributed shape: known, so that the message can say why they do not work here.
-const DISTRIBUTED: &[&str] = &["scylla", "cassandra", "redis", "rediss", "redis-cluster", "kafka"];
-
-/// What follows `known` and its colon, or a message that lists the known form.
-fn after_scheme<'a>(text: &'a str, known: &str, form: &str) -> Result<&'a str, String> {
-    let (scheme, rest) = text.split_once(':').ok_or_else(|| format!("expected {form}"))?;
-    if scheme == known {
-        return Ok(rest);
-    }
-    let scheme: String = scheme.chars().take(32).collect();
-    if DISTRIBUTED.contains(&scheme.as_str()) {
-        return Err(format!("`{scheme}:` comes with the distributed shape, which this version does not have yet; use {form}"));
-    }
-    Err(format!("`{}:` is not a known scheme; known: {form}", scheme.escape_debug()))
-}
-
-fn path_of(rest: &str, form: &str) -> Result<PathBuf, String> {
-    let path = rest.strip_prefix("//").unwrap_or(rest);
-    if path.is_empty() { Err(format!("expected {form}")) } else { Ok(path.into()) }
-}
-
-impl Store {
-    pub(crate) fn exists(&self) -> bool {
-        let Self::Sqlite(path) = self;
-        path.exists()
-    }
-}
-
-impl FromStr for Store {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        const FORM: &str = "sqlite:PATH";
-        path_of(after_scheme(text, "sqlite", FORM)?, FORM).map(Self::Sqlite)
-    }
-}
-
-impl fmt::Display for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Sqlite(path) = self;
-        write!(f, "sqlite:{}", path.display())
-    }
-}
-
-impl FromStr for Cache {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        const FORM: &str = "memory:";
-        match after_scheme(text, "memory", FORM)? {
-            "" => Ok(Self::Memory),
-            _ => Err(format!("expected {FORM}")),
-        }
-    }
-}
-
-impl fmt::Display for Cache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("memory:")
-    }
-}
-
-impl FromStr for ClicksUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        const FORM: &str = "file:FOLDER";
-        path_of(after_scheme(text, "file", FORM)?, FORM).map(Self::File)
-    }
-}
-
-impl fmt::Display for ClicksUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::File(path) = self;
-        write!(f, "file:{}", path.display())
     }
 }
 

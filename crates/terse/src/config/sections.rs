@@ -7,7 +7,8 @@ use chassis::config::{Millis, Seconds, Size, Text, Within};
 use chassis::telemetry::{LogFormat, LogLevel};
 use serde::{Deserialize, Serialize};
 
-use super::places::{ClicksUrl, HeaderText};
+use super::places::HeaderText;
+use super::urls::{Cache, ClicksUrl};
 
 type Conflict = (&'static str, String, String);
 
@@ -19,6 +20,8 @@ pub(crate) struct Gateway {
     pub(crate) trusted_proxies: Vec<Text<gateway::Network>>,
     pub(crate) forwarded_header: Forwarded,
     pub(crate) referrer_policy: Text<HeaderText>,
+    /// How codes are spread over the replicas of the redirect service.
+    pub(crate) balance: Balance,
     pub(crate) first_byte_timeout_ms: Millis,
     pub(crate) header_timeout_ms: Millis,
     pub(crate) body_timeout_ms: Millis,
@@ -48,11 +51,23 @@ pub(crate) enum Forwarded {
     Forwarded,
 }
 
+/// Each code has replicas where it is likely to be in memory (`rendezvous`, `ring`), or has not (`p2c`, `round_robin`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Balance {
+    #[default]
+    Rendezvous,
+    Ring,
+    P2c,
+    RoundRobin,
+}
+
 impl Default for Gateway {
     fn default() -> Self {
         Self {
             trusted_proxies: Vec::new(),
             forwarded_header: Forwarded::default(),
+            balance: Balance::default(),
             referrer_policy: Text(HeaderText::from_static("strict-origin-when-cross-origin")),
             first_byte_timeout_ms: Millis::new(5_000),
             header_timeout_ms: Millis::new(5_000),
@@ -85,11 +100,13 @@ pub(crate) struct Limits {
     pub(crate) api_per_ip_per_min: u32,
     /// Links per ordinary key.
     pub(crate) creates_per_key_per_h: u32,
+    /// The Redis that counts them and keeps the visitors' salts; best one that evicts nothing. By default `cache`.
+    pub(crate) url: Option<Text<Cache>>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { requests_per_s: 50_000, misses_per_ip_per_min: 30, api_per_ip_per_min: 100, creates_per_key_per_h: 30 }
+        Self { requests_per_s: 50_000, misses_per_ip_per_min: 30, api_per_ip_per_min: 100, creates_per_key_per_h: 30, url: None }
     }
 }
 

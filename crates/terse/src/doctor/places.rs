@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use backends::file::lock::{FolderLock, LockError};
 use chassis::Finding;
 
-use crate::config::{ClicksUrl, Config};
+use crate::config::{ClicksUrl, Config, Store};
 use crate::data_folder::admin_key_path;
 
 /// Who uses the data folder.
@@ -104,21 +104,25 @@ pub(super) fn files(config: &Config) -> Vec<Finding> {
 
 /// The stores, while no server holds them.
 pub(super) fn stores(config: &Config) -> Vec<Finding> {
-    let mut findings = vec![store(config)];
-    let ClicksUrl::File(folder) = config.clicks();
-    findings.push(click_log(&folder));
+    let mut findings = Vec::new();
+    if let Store::Sqlite(path) = config.store() {
+        findings.push(store(&path));
+    }
+    if let ClicksUrl::File(folder) = config.clicks() {
+        findings.push(click_log(&folder));
+    }
     findings
 }
 
-fn store(config: &Config) -> Finding {
-    let store = config.store();
-    if !store.exists() {
+fn store(path: &Path) -> Finding {
+    let store = format!("sqlite:{}", path.display());
+    if !path.exists() {
         return Finding::ok("store", format!("{store} will be made at the first start"));
     }
-    match crate::wire::inspect_stores(config) {
+    match crate::wire::inspect_files(path) {
         Ok(states) => match states.iter().find(|state| state.from < state.to) {
             Some(old) => {
-                let detail = format!("{} has schema version {} of {}", old.place.display(), old.from, old.to);
+                let detail = format!("{} has schema version {} of {}", old.place, old.from, old.to);
                 Finding::warn("store", detail, "terse migrate (or start the server, which does the same)")
             }
             None => Finding::ok("store", format!("{store} has the current schema")),

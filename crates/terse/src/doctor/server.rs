@@ -99,7 +99,15 @@ mod tests {
         let check: Check = Arc::new(|| Box::pin(async { Finding::warn("store", "slow", "wait") }));
         let admin = Admin { config: serde_json::json!({}), metrics: None, before_metrics: None, checks: vec![("store", check)] };
         let address = admin::serve(listener, admin, &lifecycle).unwrap();
-        let note = RunNote { pid: 7, version: "0".into(), public: address, admin: address, public_url: String::new() };
+        let note = RunNote {
+            pid: 7,
+            version: "0".into(),
+            role: "serve".into(),
+            public: Some(address),
+            grpc: None,
+            admin: address,
+            public_url: None,
+        };
         note.write(folder.path()).unwrap();
         let config = Config { data: folder.path().into(), ..Config::default() };
 

@@ -1,40 +1,91 @@
-//! The click log, and what a click is made with: salts and countries.
+//! The click log and where it is read, and what a click is made with.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use backends::file::click_log::{self, FileClickLog};
-use backends::file::salt_store::FileSaltStore;
+use backends::file::click_log::{self, FileClickLog, FileClickSource};
 use backends::mmdb::{Mmdb, NoGeo};
 use backends::system::SystemEntropy;
+use backends::kafka;
 use chassis::Lifecycle;
 use chassis::config::Loaded;
-use domain::port::{ClickLog, ClickSource, Geo, SaltStore};
+use domain::port::{ClickLog, Geo, LiveCounts, StatsStore};
 
+use super::clock;
 use crate::config::{ClicksUrl, Config};
 
-/// The log, and the place where it is read.
-pub(super) fn open(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<(Arc<dyn ClickLog>, impl ClickSource + Sync + use<>)> {
-    let config = &loaded.settings;
-    let ClicksUrl::File(folder) = config.clicks();
-    let options = options(config);
-    let opened = FileClickLog::open(&folder, options, super::clock(), &SystemEntropy, lifecycle);
-    let (log, source) = opened.with_context(|| loaded.describe("clicks.url"))?;
-    Ok((log, source))
+/// Both ends of one log.
+pub(super) struct Clicks {
+    pub(super) log: Arc<dyn ClickLog>,
+    pub(super) source: Source,
 }
 
-fn options(config: &Config) -> click_log::Options {
+/// The end where the log is read.
+pub(super) enum Source {
+    /// One partition, all ours.
+    File(Box<FileClickSource>),
+    /// Partitions shared with other processes.
+    Kafka(Box<kafka::ClickFeed>),
+}
+
+pub(super) fn open(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<Clicks> {
+    match loaded.settings.clicks() {
+        ClicksUrl::File(folder) => {
+            let options = file_options(&loaded.settings);
+            let opened = FileClickLog::open(&folder, options, clock(), &SystemEntropy, lifecycle);
+            let (log, source) = opened.with_context(|| loaded.describe("clicks.url"))?;
+            Ok(Clicks { log, source: Source::File(Box::new(source)) })
+        }
+        ClicksUrl::Kafka(_) => Ok(Clicks { log: log(loaded, lifecycle)?, source: source(loaded, lifecycle)? }),
+    }
+}
+
+/// The end where a service by itself writes.
+pub(super) fn log(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<Arc<dyn ClickLog>> {
+    let opened = kafka::ClickLog::start(&topic(loaded)?, kafka::ClickLogOptions::default(), lifecycle);
+    Ok(opened.with_context(|| loaded.describe("clicks.url"))?)
+}
+
+/// The end where a service by itself reads.
+pub(super) fn source(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<Source> {
+    let opened = kafka::ClickFeed::start(&topic(loaded)?, kafka::ClickFeedOptions::default(), lifecycle);
+    Ok(Source::Kafka(Box::new(opened.with_context(|| loaded.describe("clicks.url"))?)))
+}
+
+fn topic(loaded: &Loaded<Config>) -> anyhow::Result<kafka::Url> {
+    match loaded.settings.clicks() {
+        ClicksUrl::Kafka(url) => Ok(url),
+        ClicksUrl::File(_) => anyhow::bail!("{}\n  a service by itself needs kafka://HOST:PORT/TOPIC", loaded.describe("clicks.url")),
+    }
+}
+
+impl Source {
+    /// Counts what is read, until the process drains.
+    pub(super) fn consume(
+        self,
+        store: Arc<dyn StatsStore>,
+        live: Arc<dyn LiveCounts>,
+        options: analytics::consumer::Options,
+        lifecycle: &Lifecycle,
+    ) {
+        match self {
+            Self::File(source) => {
+                analytics::consumer::Service::new(*source, store, clock(), options).spawn(lifecycle);
+            }
+            Self::Kafka(feed) => {
+                analytics::feed::Service::new(*feed, store, live, clock(), options).spawn(lifecycle);
+            }
+        }
+    }
+}
+
+fn file_options(config: &Config) -> click_log::Options {
     click_log::Options {
         segment_len: usize::try_from(config.clicks.segment_bytes.0).unwrap_or(usize::MAX),
         sync_interval: config.clicks.sync_interval_ms.0,
         retention: Duration::from_hours(24).saturating_mul(config.clicks.retention_days),
     }
-}
-
-pub(super) fn salts(loaded: &Loaded<Config>) -> anyhow::Result<Arc<dyn SaltStore>> {
-    let store = FileSaltStore::open(&loaded.settings.data, super::entropy());
-    Ok(Arc::new(store.with_context(|| loaded.describe("data"))?))
 }
 
 pub(super) fn geo(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<Arc<dyn Geo>> {

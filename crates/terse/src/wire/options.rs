@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::config::Loaded;
+use domain::port::Entropy;
 use domain::target::PrivateAddresses;
 use gateway as door;
 
-use crate::config::{Config, Forwarded, PublicUrl, Scheme, Strategy};
+use crate::config::{Balance, Config, Forwarded, PublicUrl, Scheme, Store, Strategy};
 
 pub(super) fn gateway(config: &Config, public_url: &PublicUrl) -> door::Options {
     let section = &config.gateway;
@@ -85,8 +86,10 @@ fn strategy(strategy: Strategy) -> domain::Strategy {
     }
 }
 
-pub(super) fn redirect(config: &Config) -> redirect::Options {
+/// `has_cache`: whether there is one between memory and the store.
+pub(super) fn redirect(config: &Config, has_cache: bool) -> redirect::Options {
     redirect::Options {
+        l2: has_cache.then(redirect::L2::default),
         staleness: config.redirect.staleness_s.0,
         serve_stale: config.redirect.serve_stale_s.0,
         l1_bytes: config.redirect.cache_bytes.0,
@@ -102,6 +105,73 @@ pub(super) fn sqlite(config: &Config) -> backends::sqlite::Options {
         ..backends::sqlite::Options::default()
     }
 }
+
+pub(super) fn scylla(_config: &Config) -> backends::scylla::Options {
+    backends::scylla::Options::default()
+}
+
+pub(super) fn redis(config: &Config, of_kind: backends::redis::Options) -> backends::redis::Options {
+    backends::redis::Options { prefix: config.redis.prefix.clone(), ..of_kind }
+}
+
+pub(super) fn link_cache(config: &Config) -> backends::redis::LinkCacheOptions {
+    backends::redis::LinkCacheOptions {
+        staleness: config.redirect.staleness_s.0,
+        serve_stale: config.redirect.serve_stale_s.0,
+        ..backends::redis::LinkCacheOptions::default()
+    }
+}
+
+pub(super) fn topics(config: &Config) -> backends::kafka::TopicOptions {
+    backends::kafka::TopicOptions {
+        click_partitions: config.kafka.partitions.to_usize(),
+        click_retention: Duration::from_hours(24).saturating_mul(config.clicks.retention_days.max(1)),
+        ..backends::kafka::TopicOptions::default()
+    }
+}
+
+/// A worker number of its own lets a process on a shared store go on without waiting for others.
+pub(super) fn ids(config: &Config, entropy: &dyn Entropy) -> ids::Options {
+    let any = match config.store() {
+        Store::Sqlite(_) => 0,
+        Store::Scylla(_) => u16::try_from(entropy.u64() % (u64::from(domain::snowflake::WORKER_MAX) + 1)).unwrap_or(0),
+    };
+    let worker = config.ids.worker.and_then(|worker| u16::try_from(worker.get()).ok());
+    ids::Options { worker: worker.unwrap_or(any), ..ids::Options::default() }
+}
+
+pub(super) fn grpc(config: &Config, listen: std::net::SocketAddr) -> rpc::server::Options {
+    let section = &config.grpc;
+    let tls = section.cert.clone().zip(section.key.clone());
+    rpc::server::Options {
+        tls: tls.map(|(cert, key)| rpc::ServerTls { cert, key, client_ca: section.client_ca.clone() }),
+        max_connection_age: section.connection_age_s.0,
+        ..rpc::server::Options::new(listen)
+    }
+}
+
+pub(super) fn caller(config: &Config) -> rpc::channel::Options {
+    let section = &config.services;
+    let tls = section.ca.clone().map(|ca| rpc::ClientTls {
+        ca,
+        identity: section.cert.clone().zip(section.key.clone()),
+        server_name: section.tls_name.clone(),
+    });
+    rpc::channel::Options { tls, ..rpc::channel::Options::default() }
+}
+
+pub(super) fn balance(config: &Config) -> door::balance::Options {
+    let policy = match config.gateway.balance {
+        Balance::Rendezvous => door::balance::Policy::Rendezvous,
+        Balance::Ring => door::balance::Policy::Ring { virtual_nodes: VIRTUAL_NODES },
+        Balance::P2c => door::balance::Policy::P2c,
+        Balance::RoundRobin => door::balance::Policy::RoundRobin,
+    };
+    door::balance::Options { policy, ..door::balance::Options::default() }
+}
+
+/// On the ring, of each replica: with fewer the loads differ by more than a sixth.
+const VIRTUAL_NODES: u16 = 160;
 
 pub(super) fn consumer(config: &Config) -> analytics::consumer::Options {
     analytics::consumer::Options { flush_interval: config.analytics.flush_interval_ms.0, ..analytics::consumer::Options::default() }

@@ -6,7 +6,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Shape, both_shapes};
+
+both_shapes!(
+    targets_that_no_link_may_have,
+    hosts_and_forwarded_headers_are_not_believed,
+    bodies_that_are_not_what_they_should_be,
+    logs_are_not_forged,
+);
 
 /// Sends bytes as they are and reads until the other side closes or is silent.
 fn raw(server: SocketAddr, request: &[u8]) -> String {
@@ -26,9 +33,8 @@ fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn targets_that_no_link_may_have() {
-    let cluster = Cluster::all_in_one().start();
+async fn targets_that_no_link_may_have(shape: Shape) {
+    let cluster = shape.cluster().start();
     let client = cluster.client();
     let too_long = format!("https://example.com/{}", "a".repeat(8_192));
     for (target, code) in [
@@ -79,9 +85,8 @@ async fn targets_that_no_link_may_have() {
     assert_eq!(link["target"], "https://xn--bcher-kva.example/%C3%A4?q=%C3%B6#%C3%BC");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn hosts_and_forwarded_headers_are_not_believed() {
-    let cluster = Cluster::all_in_one().start();
+async fn hosts_and_forwarded_headers_are_not_believed(shape: Shape) {
+    let cluster = shape.cluster().start();
     cluster.client().create(&json!({"target": "https://example.com/a", "alias": "there"})).await;
     let server = cluster.public();
     for (request, expected) in [
@@ -105,9 +110,8 @@ async fn hosts_and_forwarded_headers_are_not_believed() {
     assert_eq!(status(&raw(server, long_path.as_bytes())), 404);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bodies_that_are_not_what_they_should_be() {
-    let cluster = Cluster::all_in_one().start();
+async fn bodies_that_are_not_what_they_should_be(shape: Shape) {
+    let cluster = shape.cluster().start();
     let client = cluster.client();
     let post = |body: Vec<u8>| client.send(http::Method::POST, "/api/v1/links", Some(body.into()));
     assert_eq!(post(b"{".to_vec()).await.expect(400).problem(), "invalid_json");
@@ -133,9 +137,8 @@ async fn bodies_that_are_not_what_they_should_be() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn logs_are_not_forged() {
-    let mut cluster = Cluster::all_in_one().set("TERSE__LOG__LEVEL", &"debug").start();
+async fn logs_are_not_forged(shape: Shape) {
+    let mut cluster = shape.cluster().set("TERSE__LOG__LEVEL", &"debug").start();
     let server = cluster.public();
     for path in ["/%0d%0aFORGED", "/%1b[31mred", "/%E2%80%AEevil"] {
         raw(server, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: a\x1b[2J\r\nConnection: close\r\n\r\n").as_bytes());

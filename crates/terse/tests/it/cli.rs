@@ -5,7 +5,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, POLL};
+use crate::cluster::{Cluster, POLL, Shape, both_shapes};
+
+both_shapes!(
+    links_from_create_to_restore,
+    lists_and_deleting_all_with_a_tag,
+    stats_for_people_and_machines,
+    domains,
+    errors_name_the_value_its_origin_and_the_fix,
+    a_closed_pipe_ends_a_command_quietly,
+);
 
 /// How long clicks may take to be counted on a busy machine.
 const COUNTED_MAX: Duration = Duration::from_secs(20);
@@ -66,9 +75,8 @@ fn answer(cluster: &Cluster, args: &[&str]) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn links_from_create_to_restore() {
-    let cluster = Cluster::all_in_one().start();
+async fn links_from_create_to_restore(shape: Shape) {
+    let cluster = shape.cluster().start();
     let url =
         terse(&cluster, &["link", "create", "https://example.com/a", "--alias", "spring", "--tag", "sale", "--title", "Spring"]).well();
     assert!(url.starts_with("http://") && url.ends_with("/spring\n"), "{url}");
@@ -94,9 +102,8 @@ async fn links_from_create_to_restore() {
     assert!(undo.contains(&format!("terse link restore {id}")), "{undo}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn lists_and_deleting_all_with_a_tag() {
-    let cluster = Cluster::all_in_one().start();
+async fn lists_and_deleting_all_with_a_tag(shape: Shape) {
+    let cluster = shape.cluster().start();
     assert!(terse(&cluster, &["link", "list"]).well().contains("terse link create"));
     assert_eq!(answer(&cluster, &["link", "list"]), json!([]));
     for i in 0..3 {
@@ -120,9 +127,8 @@ async fn lists_and_deleting_all_with_a_tag() {
     assert_eq!((text.code, text.out.as_str()), (Some(0), "1 deleted, 0 failed\n"), "{}", text.err);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn stats_for_people_and_machines() {
-    let cluster = Cluster::all_in_one().start();
+async fn stats_for_people_and_machines(shape: Shape) {
+    let cluster = shape.cluster().start();
     answer(&cluster, &["link", "create", "https://example.com/a", "--alias", "spring"]);
     let visitor = cluster.anonymous().with("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0");
     for _ in 0..3 {
@@ -181,9 +187,8 @@ async fn keys_through_the_api_and_beside_it() {
     cluster.client().get("/api/v1/keys").await.expect(200);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn domains() {
-    let cluster = Cluster::all_in_one().start();
+async fn domains(shape: Shape) {
+    let cluster = shape.cluster().start();
     let made = answer(&cluster, &["domain", "create", "go.example.com", "--redirect-status", "301"]);
     assert_eq!((&made["host"], &made["redirect_status"]), (&json!("go.example.com"), &json!(301)));
     terse(&cluster, &["domain", "create", "go.example.com"]).fails(1, &["served already"]);
@@ -221,9 +226,8 @@ async fn configuration_and_doctor() {
     assert!(wrong.code == Some(1) && wrong.out.contains("did you mean"), "{wrong:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn errors_name_the_value_its_origin_and_the_fix() {
-    let cluster = Cluster::all_in_one().start();
+async fn errors_name_the_value_its_origin_and_the_fix(shape: Shape) {
+    let cluster = shape.cluster().start();
     let gone = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
     let list = |more: &[&str]| terse(&cluster, &[&["link", "list"], more].concat());
     list(&["--server", &format!("http://{gone}")]).fails(1, &[&gone.to_string(), "terse serve", "--server"]);
@@ -263,9 +267,8 @@ async fn errors_name_the_value_its_origin_and_the_fix() {
     assert!(error["error"].as_str().is_some_and(|text| text.contains("no link `nosuch`")), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_closed_pipe_ends_a_command_quietly() {
-    let cluster = Cluster::all_in_one().start();
+async fn a_closed_pipe_ends_a_command_quietly(shape: Shape) {
+    let cluster = shape.cluster().start();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     for args in [&["link", "list"][..], &["config", "show"], &["stats", "--help"]] {

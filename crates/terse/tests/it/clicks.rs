@@ -1,14 +1,20 @@
 //! Clicks are counted: each once, soon, and without an address anywhere on disk.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::cluster::Cluster;
+use crate::cluster::{Shape, both_shapes};
+
+both_shapes!(
+    a_click_shows_within_two_seconds,
+    every_dimension_is_counted,
+    ten_thousand_clicks_are_counted_exactly,
+    no_address_is_written_to_any_disk,
+);
 
 /// Reads the stats until `total` is reached; answers them with the time it took.
 pub(crate) async fn until_counted(client: &Client, id: &str, total: u64) -> (Value, Duration) {
@@ -25,9 +31,8 @@ pub(crate) async fn until_counted(client: &Client, id: &str, total: u64) -> (Val
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_click_shows_within_two_seconds() {
-    let cluster = Cluster::all_in_one().start();
+async fn a_click_shows_within_two_seconds(shape: Shape) {
+    let cluster = shape.cluster().start();
     let client = cluster.client();
     let link = client.create(&json!({"target": "https://example.com/a", "alias": "watched"})).await;
     let id = link["id"].as_str().expect("an id");
@@ -40,9 +45,8 @@ async fn a_click_shows_within_two_seconds() {
     assert_eq!(series.iter().filter_map(|bucket| bucket["clicks"].as_u64()).sum::<u64>(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_dimension_is_counted() {
-    let cluster = Cluster::all_in_one().set("TERSE__GATEWAY__TRUSTED_PROXIES", &"127.0.0.1/32").start();
+async fn every_dimension_is_counted(shape: Shape) {
+    let cluster = shape.cluster().set("TERSE__GATEWAY__TRUSTED_PROXIES", &"127.0.0.1/32").start();
     let client = cluster.client();
     let link = client.create(&json!({"target": "https://example.com/a?utm_source=letter", "alias": "dims"})).await;
     let id = link["id"].as_str().expect("an id").to_owned();
@@ -91,9 +95,8 @@ async fn every_dimension_is_counted() {
         .expect(200);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_clicks_are_counted_exactly() {
-    let cluster = Cluster::all_in_one().start();
+async fn ten_thousand_clicks_are_counted_exactly(shape: Shape) {
+    let cluster = shape.cluster().start();
     let client = cluster.client();
     let mut ids = Vec::new();
     for i in 0..10 {
@@ -114,10 +117,8 @@ async fn ten_thousand_clicks_are_counted_exactly() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_address_is_written_to_any_disk() {
-    let mut cluster =
-        Cluster::all_in_one().set("TERSE__GATEWAY__TRUSTED_PROXIES", &"127.0.0.1/32").set("TERSE__LOG__LEVEL", &"debug").start();
+async fn no_address_is_written_to_any_disk(shape: Shape) {
+    let mut cluster = shape.cluster().set("TERSE__GATEWAY__TRUSTED_PROXIES", &"127.0.0.1/32").set("TERSE__LOG__LEVEL", &"debug").start();
     let client = cluster.client();
     let link = client.create(&json!({"target": "https://example.com/a?token=canary-query", "alias": "private"})).await;
     let canaries = ["198.51.100.77", "2001:db8:77::1234"];
@@ -130,31 +131,25 @@ async fn no_address_is_written_to_any_disk() {
     until_counted(&client, link["id"].as_str().expect("an id"), 2).await;
     let key = cluster.admin_key();
     assert_eq!(cluster.interrupt(), Some(0));
-    let root = cluster.data().parent().expect("the test's folder");
     let mut needles: Vec<Vec<u8>> = canaries.iter().map(|canary| canary.as_bytes().to_vec()).collect();
     needles.extend(canaries.iter().map(|canary| match canary.parse::<IpAddr>().expect("an address") {
         IpAddr::V4(ip) => ip.octets().to_vec(),
         IpAddr::V6(ip) => ip.octets()[..8].to_vec(),
     }));
-    let files = files_below(root);
+    let files = cluster.files();
     assert!(files.len() > 4, "{files:?}");
     for file in &files {
         let content = std::fs::read(file).expect("readable");
         for needle in &needles {
             assert!(!contains(&content, needle), "an address in {}", file.display());
         }
-        if !file.ends_with("admin.key") && !file.ends_with("terse.log") {
+        if !file.ends_with("admin.key") && file.extension().is_none_or(|extension| extension != "log") {
             assert!(!contains(&content, key.as_bytes()), "the key in {}", file.display());
         }
     }
     let log = cluster.log();
     assert!(!log.contains("canary-query"), "a target's query in the log");
     assert_eq!(log.matches(key.as_str()).count(), log.lines().filter(|line| line.contains(key.as_str())).count());
-}
-
-fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 fn contains(content: &[u8], needle: &[u8]) -> bool {

@@ -1,45 +1,116 @@
 //! Starts Terse as its users do: the real binary, on real ports and files.
 //!
-//! `Cluster::all_in_one()` is one process on SQLite. Tests talk to `cluster.client()` and never ask
-//! what runs behind it, so that the same tests serve every shape.
+//! `Cluster::all_in_one()` is one process on SQLite; `Cluster::services()` is every service by itself, on the real servers that
+//! `scripts/test` starts. Tests talk to `cluster.client()` and never ask what runs behind it, so that the same tests serve both
+//! shapes: `both_shapes!(name, …)` runs `async fn name(shape: Shape)` in each.
+
+mod process;
+mod servers;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::client::Client;
+pub(crate) use process::Role;
+#[expect(unused_imports, reason = "for the tests that break servers")]
+pub(crate) use servers::Stack;
 
-/// How long a process may take to start on a busy machine.
-const START_MAX: Duration = Duration::from_secs(30);
+use crate::client::Client;
+use process::{Lifetime, Process};
+use servers::Servers;
 
 /// Between two looks at something that is awaited.
 pub(crate) const POLL: Duration = Duration::from_millis(10);
 
-pub(crate) struct Cluster {
-    data: PathBuf,
-    settings: Vec<(String, String)>,
-    process: Option<Process>,
-    _folder: TempDir,
+/// A setting by its environment name, and its value.
+type Setting = (String, String);
+
+/// What the same end-to-end test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    AllInOne,
+    Services,
 }
 
-struct Process {
-    child: Child,
-    public: SocketAddr,
-    admin: SocketAddr,
+impl Shape {
+    pub(crate) fn cluster(self) -> Builder {
+        match self {
+            Self::AllInOne => Cluster::all_in_one(),
+            Self::Services => Cluster::services(),
+        }
+    }
+}
+
+/// Makes `all_in_one::name` and `services::name` of every `async fn name(shape: Shape)` named.
+macro_rules! both_shapes {
+    ($($test:ident),+ $(,)?) => {
+        mod all_in_one {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test($crate::cluster::Shape::AllInOne).await;
+            })+
+        }
+
+        mod services {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test($crate::cluster::Shape::Services).await;
+            })+
+        }
+    };
+}
+pub(crate) use both_shapes;
+
+pub(crate) struct Cluster {
+    /// The gateway, or the one process, comes first.
+    processes: Vec<Process>,
+    settings: Vec<Setting>,
+    folder: TempDir,
 }
 
 pub(crate) struct Builder {
-    settings: Vec<(String, String)>,
+    shape: Shape,
+    settings: Vec<Setting>,
+    redirects: usize,
+    analytics: usize,
+    links: usize,
+    servers: Option<Servers>,
 }
 
 impl Builder {
     /// A setting by its environment name, e.g. `TERSE__LIMITS__MISSES_PER_IP_PER_MIN`.
     pub(crate) fn set(mut self, name: &str, value: &impl std::fmt::Display) -> Self {
         self.settings.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// How many redirect services; of `Cluster::services()` only, as the next two.
+    #[expect(dead_code, reason = "for the tests of the distributed shape alone")]
+    pub(crate) fn redirects(mut self, number: usize) -> Self {
+        self.redirects = number;
+        self
+    }
+
+    #[expect(dead_code, reason = "for the tests of the distributed shape alone")]
+    pub(crate) fn analytics(mut self, number: usize) -> Self {
+        self.analytics = number;
+        self
+    }
+
+    #[expect(dead_code, reason = "for the tests of the distributed shape alone")]
+    pub(crate) fn links(mut self, number: usize) -> Self {
+        self.links = number;
+        self
+    }
+
+    /// On these servers instead of those that all tests share.
+    #[expect(dead_code, reason = "for the tests that break servers")]
+    pub(crate) fn on(mut self, stack: &servers::Stack) -> Self {
+        self.servers = Some(stack.servers());
         self
     }
 
@@ -50,8 +121,34 @@ impl Builder {
     /// With its data somewhere below `place`.
     pub(crate) fn start_in(self, place: &Path) -> Cluster {
         let folder = TempDir::new_in(place).expect("a folder for the test");
-        let data = folder.path().join("terse-data");
-        let mut cluster = Cluster { data, settings: self.settings, process: None, _folder: folder };
+        match self.shape {
+            Shape::AllInOne => {
+                let serve = Process::new(Role::Serve, folder.path().join("terse-data"), self.settings.clone());
+                let mut cluster = Cluster { processes: vec![serve], settings: self.settings, folder };
+                cluster.start();
+                cluster
+            }
+            Shape::Services => self.start_services(folder),
+        }
+    }
+
+    /// First those that call nobody, then those that call them: each is told where the others listen.
+    fn start_services(self, folder: TempDir) -> Cluster {
+        let mut settings = self.settings;
+        settings.extend(self.servers.unwrap_or_else(Servers::shared).settings());
+        // Where client commands look for the key.
+        let gateway_data = folder.path().join("terse-data");
+        let mut cluster = Cluster { processes: Vec::new(), settings, folder };
+        cluster.migrate(&gateway_data);
+        for (role, number) in [(Role::Ids, 1), (Role::Redirect, self.redirects), (Role::Analytics, self.analytics)] {
+            cluster.add(role, number);
+        }
+        cluster.start();
+        cluster.tell([Role::Ids, Role::Redirect, Role::Analytics]);
+        cluster.add(Role::Links, self.links);
+        cluster.start();
+        cluster.tell([Role::Links]);
+        cluster.processes.insert(0, Process::new(Role::Gateway, gateway_data, cluster.settings.clone()));
         cluster.start();
         cluster
     }
@@ -60,70 +157,90 @@ impl Builder {
 impl Cluster {
     /// One process; limits per IP and key are off, since all tests share one address.
     pub(crate) fn all_in_one() -> Builder {
-        Builder { settings: Vec::new() }
+        Self::of(Shape::AllInOne)
+    }
+
+    /// Each service by itself: two redirects, two analytics, one of the others.
+    pub(crate) fn services() -> Builder {
+        Self::of(Shape::Services)
+    }
+
+    fn of(shape: Shape) -> Builder {
+        Builder { shape, settings: Vec::new(), redirects: 2, analytics: 2, links: 1, servers: None }
             .set("TERSE__LIMITS__API_PER_IP_PER_MIN", &0)
             .set("TERSE__LIMITS__MISSES_PER_IP_PER_MIN", &0)
             .set("TERSE__LIMITS__CREATES_PER_KEY_PER_H", &0)
             .set("TERSE__LIMITS__REQUESTS_PER_S", &0)
     }
 
+    /// `terse` with the cluster's settings, in the test's folder.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_terse"));
-        command.env_clear().current_dir(self.data.parent().expect("the test's folder"));
-        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
-        command
+        process::command(self.folder.path(), &self.settings, Lifetime::Own)
     }
 
+    fn migrate(&self, data: &Path) {
+        let done = self.command().arg("migrate").arg("--data").arg(data).output().expect("terse migrate starts");
+        assert!(done.status.success(), "terse migrate: {}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    }
+
+    fn add(&mut self, role: Role, number: usize) {
+        for index in 0..number {
+            let data = self.folder.path().join(format!("{}-{index}", role.as_str()));
+            self.processes.push(Process::new(role, data, self.settings.clone()));
+        }
+    }
+
+    /// Whoever is started from now on knows where these listen.
+    fn tell(&mut self, roles: impl IntoIterator<Item = Role>) {
+        for role in roles {
+            let at: Vec<_> = self.of_role(role).map(|process| process.addresses().door.to_string()).collect();
+            self.settings.push((format!("TERSE__SERVICES__{}", role.as_str().to_uppercase()), at.join(",")));
+        }
+    }
+
+    /// Whatever does not run.
     pub(crate) fn start(&mut self) {
-        assert!(self.process.is_none(), "already started");
-        let run_file = self.data.join("run.json");
-        let _ = std::fs::remove_file(&run_file);
-        let log = std::fs::File::options().create(true).append(true).open(self.log_path()).expect("a log file");
-        let mut child = self
-            .command()
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data"])
-            .arg(&self.data)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a log file"))
-            .stderr(log)
-            .spawn()
-            .expect("terse starts");
-        let began = Instant::now();
-        let (public, admin) = loop {
-            if let Some(addresses) = read_run_file(&run_file) {
-                break addresses;
-            }
-            if let Some(status) = child.try_wait().expect("its status") {
-                panic!("terse ended with {status} before it was ready:\n{}", self.log());
-            }
-            assert!(began.elapsed() < START_MAX, "terse not ready after {START_MAX:?}:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(2));
-        };
-        self.process = Some(Process { child, public, admin });
+        let started: Vec<_> =
+            self.processes.iter_mut().filter(|process| !process.runs()).map(|process| (process.spawn(), process)).collect();
+        assert!(!started.is_empty(), "already started");
+        for ((), process) in started {
+            process.await_ready();
+        }
     }
 
-    fn process(&self) -> &Process {
-        self.process.as_ref().expect("terse runs")
+    fn of_role(&self, role: Role) -> impl Iterator<Item = &Process> {
+        self.processes.iter().filter(move |process| process.role == role)
+    }
+
+    /// The one that users talk to.
+    fn door(&self) -> &Process {
+        self.processes.first().expect("a process")
     }
 
     pub(crate) fn public(&self) -> SocketAddr {
-        self.process().public
+        self.door().addresses().door
     }
 
     pub(crate) fn admin(&self) -> SocketAddr {
-        self.process().admin
+        self.door().addresses().admin
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.process().child.id()
+        self.door().pid()
     }
 
+    /// The data folder of the one process, or of the gateway.
     pub(crate) fn data(&self) -> &Path {
-        &self.data
+        self.door().data()
+    }
+
+    /// Where all its data and logs lie.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) fn admin_key(&self) -> String {
-        std::fs::read_to_string(self.data.join("admin.key")).expect("the admin key of the first start").trim().to_owned()
+        std::fs::read_to_string(self.data().join("admin.key")).expect("the admin key of the first start").trim().to_owned()
     }
 
     /// With the admin key.
@@ -135,59 +252,112 @@ impl Cluster {
         Client::new(self.public())
     }
 
-    fn log_path(&self) -> PathBuf {
-        self.data.with_file_name("terse.log")
+    /// The logs of all processes, one after the other.
+    pub(crate) fn log(&self) -> String {
+        self.processes.iter().map(Process::log).collect()
+    }
+
+    /// `kill -9` of all at once.
+    pub(crate) fn kill(&mut self) {
+        self.processes.iter_mut().for_each(Process::kill);
+    }
+
+    /// Ctrl-C, one after the other, callers before those they call; answers the exit code, and of several one that is not 0.
+    pub(crate) fn interrupt(&mut self) -> Option<i32> {
+        let mut code = Some(0);
+        for role in [Role::Serve, Role::Gateway, Role::Links, Role::Redirect, Role::Analytics, Role::Ids] {
+            for process in self.processes.iter_mut().filter(|process| process.role == role) {
+                let ended = process.end(Signal::INT);
+                if ended != Some(0) {
+                    code = ended;
+                }
+            }
+        }
+        code
+    }
+
+    /// One service of several, to kill, freeze and start again.
+    #[expect(dead_code, reason = "for the tests of the distributed shape alone")]
+    pub(crate) fn service(&mut self, role: Role, index: usize) -> Service<'_> {
+        let process = self.processes.iter_mut().filter(|process| process.role == role).nth(index);
+        Service(process.unwrap_or_else(|| panic!("there is no {} number {index}", role.as_str())))
+    }
+
+    /// The value of a metric over all processes that run: the sum over its series that carry all of `labels`.
+    pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let mut sum = 0.0;
+        for process in self.processes.iter().filter(|process| process.runs()) {
+            sum += read_metric(process, name, labels).await;
+        }
+        sum
+    }
+
+    /// The same over the processes of one role.
+    #[expect(dead_code, reason = "for the tests of the distributed shape alone")]
+    pub(crate) async fn metric_of(&self, role: Role, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let mut sum = 0.0;
+        for process in self.of_role(role).filter(|process| process.runs()) {
+            sum += read_metric(process, name, labels).await;
+        }
+        sum
+    }
+
+    /// Where all files of the cluster are, data and logs.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        files_below(self.folder())
+    }
+}
+
+/// One process of a cluster.
+pub(crate) struct Service<'a>(&'a mut Process);
+
+#[expect(dead_code, reason = "for the tests of the distributed shape alone")]
+impl Service<'_> {
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill();
+    }
+
+    /// SIGTERM; waits for its end and answers the exit code.
+    pub(crate) fn stop(&mut self) -> Option<i32> {
+        self.0.end(Signal::TERM)
+    }
+
+    /// SIGSTOP: it hangs, and its connections stay open.
+    pub(crate) fn pause(&self) {
+        self.0.signal(Signal::STOP);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.0.signal(Signal::CONT);
+    }
+
+    /// Again, on the same ports and settings.
+    pub(crate) fn start(&mut self) {
+        self.0.spawn();
+        self.0.await_ready();
+    }
+
+    pub(crate) fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        let at = self.0.addresses();
+        (at.door, at.admin)
     }
 
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.log_path()).unwrap_or_default()
-    }
-
-    /// `kill -9`.
-    pub(crate) fn kill(&mut self) {
-        let mut process = self.process.take().expect("terse runs");
-        process.child.kill().expect("killed");
-        process.child.wait().expect("reaped");
-    }
-
-    /// Ctrl-C; answers the exit code.
-    pub(crate) fn interrupt(&mut self) -> Option<i32> {
-        let process = self.process.take().expect("terse runs");
-        signal(process.child.id(), Signal::INT);
-        let mut child = process.child;
-        child.wait().expect("reaped").code()
-    }
-
-    /// The value of a metric: the sum over its series that carry all of `labels`.
-    pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let text = Client::new(self.admin()).get("/metrics").await.text();
-        let carries = |line: &str| labels.iter().all(|(key, value)| line.contains(&format!("{key}=\"{value}\"")));
-        text.lines()
-            .filter(|line| line.split(['{', ' ']).next() == Some(name) && carries(line))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+        self.0.log()
     }
 }
 
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.child.kill();
-            let _ = process.child.wait();
-        }
-        if std::thread::panicking() {
-            eprintln!("--- log of terse ---\n{}", self.log());
-        }
-    }
+async fn read_metric(process: &Process, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let text = Client::new(process.addresses().admin).get("/metrics").await.text();
+    let carries = |line: &str| labels.iter().all(|(key, value)| line.contains(&format!("{key}=\"{value}\"")));
+    text.lines()
+        .filter(|line| line.split(['{', ' ']).next() == Some(name) && carries(line))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
 }
 
-pub(crate) fn signal(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
-    kill_process(pid, signal).expect("signalled");
-}
-
-fn read_run_file(path: &Path) -> Option<(SocketAddr, SocketAddr)> {
-    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    let address = |name: &str| json.get(name)?.as_str()?.parse().ok();
-    Some((address("public")?, address("admin")?))
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }

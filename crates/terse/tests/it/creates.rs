@@ -3,11 +3,22 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Shape, both_shapes};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_link_is_created_and_redirects_at_once() {
-    let cluster = Cluster::all_in_one().start();
+both_shapes!(
+    a_link_is_created_and_redirects_at_once,
+    a_bulk_of_a_thousand_answers_each_in_order,
+    find_or_create_is_exact_under_concurrency,
+    an_idempotency_key_makes_one_link,
+    aliases_are_shown_as_typed_and_matched_in_any_case,
+    every_strategy_makes_links_that_redirect,
+    lists_walk_with_a_cursor_and_filter,
+    a_code_made_elsewhere_of_the_generated_shape_is_found,
+    never_leased_codes_are_404_without_the_store,
+);
+
+async fn a_link_is_created_and_redirects_at_once(shape: Shape) {
+    let cluster = shape.cluster().start();
     let reply = cluster.client().post("/api/v1/links", &json!({"target": "https://example.com/a"})).await.expect(201);
     let link = reply.json();
     let code = link["code"].as_str().expect("a code");
@@ -33,9 +44,8 @@ async fn a_link_is_created_and_redirects_at_once() {
     assert_eq!(redirect.header("cache-control"), "private, no-store");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bulk_of_a_thousand_answers_each_in_order() {
-    let cluster = Cluster::all_in_one().start();
+async fn a_bulk_of_a_thousand_answers_each_in_order(shape: Shape) {
+    let cluster = shape.cluster().start();
     let client = cluster.client();
     let mut links: Vec<_> = (0..1_000).map(|i| json!({"target": format!("https://example.com/{i}")})).collect();
     links[7] = json!({"target": "javascript:alert(1)"});
@@ -58,9 +68,8 @@ async fn a_bulk_of_a_thousand_answers_each_in_order() {
     client.post("/api/v1/links/bulk", &json!({"links": vec![json!({"target": "https://e.com"}); 1_001]})).await.expect(422);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn find_or_create_is_exact_under_concurrency() {
-    let cluster = Cluster::all_in_one().start();
+async fn find_or_create_is_exact_under_concurrency(shape: Shape) {
+    let cluster = shape.cluster().start();
     let client = cluster.client();
     let body = json!({"target": "https://example.com/same", "find_or_create": true});
     let replies = join_all((0..50).map(|_| client.post("/api/v1/links", &body))).await;
@@ -76,9 +85,8 @@ async fn find_or_create_is_exact_under_concurrency() {
     assert_eq!(client.post("/api/v1/links", &body).await.expect(200).json()["id"], next["id"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_idempotency_key_makes_one_link() {
-    let cluster = Cluster::all_in_one().start();
+async fn an_idempotency_key_makes_one_link(shape: Shape) {
+    let cluster = shape.cluster().start();
     let client = cluster.client().with("idempotency-key", "order-17");
     let body = json!({"target": "https://example.com/once"});
     let replies = join_all((0..50).map(|_| client.post("/api/v1/links", &body))).await;
@@ -95,9 +103,8 @@ async fn an_idempotency_key_makes_one_link() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn aliases_are_shown_as_typed_and_matched_in_any_case() {
-    let cluster = Cluster::all_in_one().start();
+async fn aliases_are_shown_as_typed_and_matched_in_any_case(shape: Shape) {
+    let cluster = shape.cluster().start();
     let client = cluster.client();
     let link = client.create(&json!({"target": "https://example.com/x", "alias": "Spring-Sale"})).await;
     assert_eq!(link["code"], "Spring-Sale");
@@ -124,9 +131,8 @@ async fn aliases_are_shown_as_typed_and_matched_in_any_case() {
     cluster.anonymous().get("/team/docs/q1").await.expect(302);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_strategy_makes_links_that_redirect() {
-    let cluster = Cluster::all_in_one().start();
+async fn every_strategy_makes_links_that_redirect(shape: Shape) {
+    let cluster = shape.cluster().start();
     let client = cluster.client();
     for (strategy, length) in [("leased", 7), ("counter", 7), ("snowflake", 11), ("hash", 10), ("random", 10)] {
         let target = format!("https://example.com/{strategy}");
@@ -141,9 +147,8 @@ async fn every_strategy_makes_links_that_redirect() {
     assert_eq!(same.json()["target"], "https://example.com/hash");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn lists_walk_with_a_cursor_and_filter() {
-    let cluster = Cluster::all_in_one().start();
+async fn lists_walk_with_a_cursor_and_filter(shape: Shape) {
+    let cluster = shape.cluster().start();
     let client = cluster.client();
     let links: Vec<_> = (0..25)
         .map(|i| json!({"target": format!("https://example.com/{i}"), "tags": if i % 5 == 0 { json!(["five"]) } else { json!([]) }, "title": format!("Number {i}")}))
@@ -172,9 +177,8 @@ async fn lists_walk_with_a_cursor_and_filter() {
     client.get("/api/v1/links/lookup?code=nobody-has-it").await.expect(404);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_code_made_elsewhere_of_the_generated_shape_is_found() {
-    let cluster = Cluster::all_in_one().start();
+async fn a_code_made_elsewhere_of_the_generated_shape_is_found(shape: Shape) {
+    let cluster = shape.cluster().start();
     let client = cluster.client();
     cluster.anonymous().get("/Zz9Zz9Z").await.expect(404);
     client.create(&json!({"target": "https://example.com/old", "code": "Zz9Zz9Z"})).await;
@@ -182,9 +186,8 @@ async fn a_code_made_elsewhere_of_the_generated_shape_is_found() {
     cluster.anonymous().get("/zz9zz9z").await.expect(404);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn never_leased_codes_are_404_without_the_store() {
-    let cluster = Cluster::all_in_one().start();
+async fn never_leased_codes_are_404_without_the_store(shape: Shape) {
+    let cluster = shape.cluster().start();
     cluster.client().create(&json!({"target": "https://example.com/a"})).await;
     let before = cluster.metric("terse_cache_requests_total", &[("tier", "store")]).await;
     for i in 0..200 {

@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use crate::client::Client;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Shape, both_shapes};
+
+both_shapes!(owners_do_not_see_each_other, scopes_are_kept_and_revoked_keys_end, limits_are_counted_and_told,);
 
 async fn key(cluster: &Cluster, owner: &str, scopes: &[&str]) -> (String, Client) {
     let made = cluster.client().post("/api/v1/keys", &json!({"name": "test", "scopes": scopes, "owner": owner})).await.expect(201).json();
@@ -12,9 +14,8 @@ async fn key(cluster: &Cluster, owner: &str, scopes: &[&str]) -> (String, Client
     (made["id"].as_str().expect("an id").to_owned(), cluster.anonymous().with_key(&text))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn owners_do_not_see_each_other() {
-    let cluster = Cluster::all_in_one().start();
+async fn owners_do_not_see_each_other(shape: Shape) {
+    let cluster = shape.cluster().start();
     let (_, alice) = key(&cluster, "alice", &["links:read", "links:write", "stats:read"]).await;
     let (_, bob) = key(&cluster, "bob", &["links:read", "links:write", "stats:read"]).await;
     let link = alice.create(&json!({"target": "https://example.com/a", "alias": "alices"})).await;
@@ -36,9 +37,8 @@ async fn owners_do_not_see_each_other() {
     cluster.client().get(&format!("/api/v1/links/{id}")).await.expect(200);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn scopes_are_kept_and_revoked_keys_end() {
-    let cluster = Cluster::all_in_one().start();
+async fn scopes_are_kept_and_revoked_keys_end(shape: Shape) {
+    let cluster = shape.cluster().start();
     let (id, reader) = key(&cluster, "alice", &["links:read"]).await;
     reader.get("/api/v1/links").await.expect(200);
     assert_eq!(reader.get("/api/v1/me").await.expect(200).json()["owner"], "alice");
@@ -56,9 +56,9 @@ async fn scopes_are_kept_and_revoked_keys_end() {
     assert!(cluster.anonymous().get("/api/v1/links").await.expect(401).header("www-authenticate").starts_with("Bearer"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn limits_are_counted_and_told() {
-    let cluster = Cluster::all_in_one()
+async fn limits_are_counted_and_told(shape: Shape) {
+    let cluster = shape
+        .cluster()
         .set("TERSE__LIMITS__CREATES_PER_KEY_PER_H", &30)
         .set("TERSE__LIMITS__API_PER_IP_PER_MIN", &100)
         .set("TERSE__LIMITS__MISSES_PER_IP_PER_MIN", &30)

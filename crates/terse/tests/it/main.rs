@@ -1,4 +1,4 @@
-//! End to end: the real binary, on real ports and files. One file a theme.
+//! End to end: the real binary, on real ports, files and servers. One file a theme.
 
 mod client;
 mod cluster;

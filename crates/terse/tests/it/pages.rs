@@ -2,11 +2,16 @@
 
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Shape, both_shapes};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn pages_are_small_scriptless_and_not_indexed() {
-    let cluster = Cluster::all_in_one().start();
+both_shapes!(
+    pages_are_small_scriptless_and_not_indexed,
+    a_deleted_code_and_an_absent_one_cannot_be_told_apart,
+    a_qr_code_reads_back_as_the_short_url,
+);
+
+async fn pages_are_small_scriptless_and_not_indexed(shape: Shape) {
+    let cluster = shape.cluster().start();
     let client = cluster.client();
     client.create(&json!({"target": "https://example.com/a?x=<script>", "alias": "seen", "title": "A <b>title</b>"})).await;
     client.create(&json!({"target": "https://example.com/a", "alias": "over", "expires_at": "2020-01-01T00:00:00Z"})).await;
@@ -30,9 +35,8 @@ async fn pages_are_small_scriptless_and_not_indexed() {
     assert!(browser.get("/favicon.ico").await.status.as_u16() < 300);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_code_and_an_absent_one_cannot_be_told_apart() {
-    let cluster = Cluster::all_in_one().start();
+async fn a_deleted_code_and_an_absent_one_cannot_be_told_apart(shape: Shape) {
+    let cluster = shape.cluster().start();
     let client = cluster.client();
     let link = client.create(&json!({"target": "https://example.com/a"})).await;
     let code = link["code"].as_str().expect("a code");
@@ -47,9 +51,8 @@ async fn a_deleted_code_and_an_absent_one_cannot_be_told_apart() {
     assert_eq!(names(&deleted), names(&absent));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_qr_code_reads_back_as_the_short_url() {
-    let cluster = Cluster::all_in_one().start();
+async fn a_qr_code_reads_back_as_the_short_url(shape: Shape) {
+    let cluster = shape.cluster().start();
     let link = cluster.client().create(&json!({"target": "https://example.com/a", "alias": "scan-me"})).await;
     let png = cluster.anonymous().get("/scan-me.qr?format=png&size=400").await.expect(200);
     assert_eq!(png.header("content-type"), "image/png");

@@ -5,7 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Shape, both_shapes};
+
+both_shapes!(a_click_budget_is_exact_under_concurrency, start_and_expiry_are_evaluated_at_the_click, each_status_and_the_forwarded_query,);
 
 #[expect(clippy::disallowed_methods, reason = "the test plays a user with a watch")]
 fn now_s() -> i64 {
@@ -16,9 +18,8 @@ fn at(offset_s: i64) -> String {
     jiff::Timestamp::from_second(now_s() + offset_s).expect("a date").to_string()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_click_budget_is_exact_under_concurrency() {
-    let cluster = Cluster::all_in_one().start();
+async fn a_click_budget_is_exact_under_concurrency(shape: Shape) {
+    let cluster = shape.cluster().start();
     cluster.client().create(&json!({"target": "https://example.com/ten", "alias": "ten-only", "max_clicks": 10})).await;
     let visitor = cluster.anonymous();
     let replies = join_all((0..100).map(|_| visitor.get("/ten-only"))).await;
@@ -38,9 +39,8 @@ async fn a_click_budget_is_exact_under_concurrency() {
     visitor.get("/ten-only").await.expect(410);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn start_and_expiry_are_evaluated_at_the_click() {
-    let cluster = Cluster::all_in_one().start();
+async fn start_and_expiry_are_evaluated_at_the_click(shape: Shape) {
+    let cluster = shape.cluster().start();
     let (client, visitor) = (cluster.client(), cluster.anonymous());
     client.create(&json!({"target": "https://example.com/", "alias": "future", "starts_at": at(3_600)})).await;
     visitor.get("/future").await.expect(404);
@@ -56,9 +56,8 @@ async fn start_and_expiry_are_evaluated_at_the_click() {
     assert_eq!(client.post("/api/v1/links", &both).await.expect(422).json()["errors"][0]["pointer"], "/expires_at");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_status_and_the_forwarded_query() {
-    let cluster = Cluster::all_in_one().start();
+async fn each_status_and_the_forwarded_query(shape: Shape) {
+    let cluster = shape.cluster().start();
     let (client, visitor) = (cluster.client(), cluster.anonymous());
     for status in [301, 302, 307, 308] {
         client.create(&json!({"target": "https://example.com/", "alias": format!("s-{status}"), "redirect_status": status})).await;

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use crate::clicks::until_counted;
 use crate::client::Client;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Shape, both_shapes};
+
+both_shapes!(a_server_moves_with_its_history, a_table_makes_the_same_links, bad_lines_are_named_and_the_others_made,);
 
 /// Runs a command against the cluster, as its admin.
 async fn terse(cluster: &Cluster, args: &[&str]) -> Output {
@@ -96,9 +98,8 @@ async fn links(client: &Client) -> Vec<Value> {
     links
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_moves_with_its_history() {
-    let (old, new) = (Cluster::all_in_one().start(), Cluster::all_in_one().start());
+async fn a_server_moves_with_its_history(shape: Shape) {
+    let (old, new) = (shape.cluster().start(), shape.cluster().start());
     let ways = fill(&old).await;
     new.client().post("/api/v1/domains", &json!({"host": "go.example"})).await.expect(201);
     let file = old.data().with_file_name("links.jsonl");
@@ -131,9 +132,8 @@ async fn a_server_moves_with_its_history() {
     assert_eq!(statuses, [307, 307, 302, 404, 404, 302, 302, 302, 302], "{ways:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_table_makes_the_same_links() {
-    let (old, new) = (Cluster::all_in_one().start(), Cluster::all_in_one().start());
+async fn a_table_makes_the_same_links(shape: Shape) {
+    let (old, new) = (shape.cluster().start(), shape.cluster().start());
     let ways = fill(&old).await;
     new.client().post("/api/v1/domains", &json!({"host": "go.example"})).await.expect(201);
     let file = old.data().with_file_name("links.csv");
@@ -147,9 +147,8 @@ async fn a_table_makes_the_same_links() {
     assert_eq!(title(links(&old.client()).await), title(links(&new.client()).await));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bad_lines_are_named_and_the_others_made() {
-    let cluster = Cluster::all_in_one().start();
+async fn bad_lines_are_named_and_the_others_made(shape: Shape) {
+    let cluster = shape.cluster().start();
     let file = cluster.data().with_file_name("bad.jsonl");
     let lines = [
         r#"{"target": "https://example.com/1", "code": "one", "code_kind": "alias"}"#,

@@ -5,7 +5,7 @@
 
 use domain::Click;
 
-use crate::click_codec::{CLICK_LEN_MAX, encode};
+use crate::click_codec::{CLICK_LEN_MAX, Keep, encode};
 
 const LENGTH_LEN_MAX: usize = 2;
 const CRC_LEN: usize = 4;
@@ -31,7 +31,7 @@ impl Frame {
     pub(super) const EMPTY: Self = Self { head: [0; HEAD_LEN_MAX], head_start: 0, crc: 0, payload: [0; CLICK_LEN_MAX], payload_len: 0 };
 
     pub(super) fn fill(&mut self, click: &Click<'_>) {
-        self.payload_len = encode(click, &mut self.payload);
+        self.payload_len = encode(click, Keep::Statistics, &mut self.payload);
         self.crc = crc32fast::hash(&self.payload[..self.payload_len]);
         let [low, high, ..] = (self.payload_len + 1).to_le_bytes();
         if high == 0 && low < 0x80 {

@@ -46,7 +46,8 @@ pub async fn progress_is_kept_and_nothing_else_changes(store: Arc<dyn JobStore>)
     store.insert(begun.clone()).await.expect("answers");
     let cursor = Some(u64::MAX);
     let later = Job { state: JobState::Failed, done: 5, total: 12, errors: 2, cursor, updated_at: UnixMs::new(1_775_689_700_000), ..begun };
-    store.update(&Job { selection: Selection::Ids(Vec::new()), owner: owner("bob"), ..later.clone() }).await.expect("answers");
+    let update = Job { selection: Selection::Ids(Vec::new()), owner: owner("bob"), ..later.clone() };
+    assert!(store.update(&update).await.expect("answers"));
     assert_eq!(store.get(later.id).await.expect("answers"), Some(later));
 }
 
@@ -59,4 +60,16 @@ pub async fn running_jobs_oldest_first(store: Arc<dyn JobStore>) {
     }
     let running: Vec<LinkId> = store.running().await.expect("answers").into_iter().map(|job| job.id).collect();
     assert_eq!(running, [id(1), id(3)]);
+}
+
+pub async fn a_claim_is_kept_and_only_running_jobs_have_one(store: Arc<dyn JobStore>) {
+    let begun = job(1, Selection::Ids(vec![id(7)]));
+    let (now, until) = (UnixMs::new(1_775_689_700_000), UnixMs::new(1_775_689_760_000));
+    assert!(!store.claim(id(1), now, until).await.expect("answers"), "there is no such job");
+    store.insert(begun.clone()).await.expect("answers");
+    for _ in 0..2 {
+        assert!(store.claim(id(1), now, until).await.expect("answers"), "ours, and still ours");
+    }
+    assert!(store.update(&Job { state: JobState::Done, ..begun }).await.expect("answers"));
+    assert!(!store.claim(id(1), now, until).await.expect("answers"), "it is done");
 }

@@ -148,7 +148,7 @@ pub async fn rollups_are_kept_as_they_are_until_they_are_stale<S: StatsStore>(st
     store.apply(vec![part(&subject, slot(DAY, 3), 0, 5, 2)], at(5)).await.expect("write");
     let seen = seen(&*store, &subject, DAY).await.expect("dirty");
     let day = rollup(&subject, RollupUnit::Day, DAY, 2, seen);
-    let month = rollup(&subject, RollupUnit::Month, MONTH, 40, 0);
+    let month = rollup(&subject, RollupUnit::Month, MONTH, 2, 0);
     store.put_rollups(vec![day.clone(), month.clone()]).await.expect("write");
     let read = async |unit, number| store.rollups(&subject, unit, number, number + 1, Want::Everything).await.expect("read");
     assert_eq!(read(RollupUnit::Day, DAY).await, [(DAY, day.tally)]);

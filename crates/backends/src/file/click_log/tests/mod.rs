@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use domain::port::{Clock, Dropped};
-use domain::{Browser, Click, Device, LinkId, System, UnixMs};
+use domain::{Browser, Click, Device, DomainNo, LinkId, System, UnixMs};
 
 use super::disk::{Disk, OsDisk};
 use super::log::{Log, Means};
@@ -135,6 +135,8 @@ fn click(number: u64) -> Click<'static> {
     let part = |turn: u64| &TEXT[..usize::try_from((number * turn) % 89).unwrap()];
     Click {
         link: LinkId::new(number),
+        domain: DomainNo::DEFAULT,
+        code: "4fK9aQz",
         owner: part(3),
         at: UnixMs::new(1_795_000_000_000),
         visitor: number.wrapping_mul(0x9E37_79B9_7F4A_7C15),

@@ -1,4 +1,4 @@
-//! How the dimensions of a tally are stored: a one-click row takes a dozen bytes.
+//! How the dimensions of a tally are stored, in any store: a one-click row takes a dozen bytes.
 //!
 //! Per dimension one byte: its number in the high half, in the low half how many values follow (15: a varint
 //! says), 0 meaning one value that has all the clicks. Per value its text, and then its clicks as a varint.
@@ -121,9 +121,9 @@ const WORD: u8 = 0x80;
 const MANY: u8 = 15;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Damaged;
+pub(crate) struct Damaged;
 
-pub(super) fn encode(dimensions: &Dimensions, clicks: u64) -> Vec<u8> {
+pub(crate) fn encode(dimensions: &Dimensions, clicks: u64) -> Vec<u8> {
     let mut out = Vec::new();
     for (dimension, values) in dimensions.iter().filter(|(_, values)| !values.is_empty()) {
         let head = dimension.number() << 4;
@@ -148,7 +148,7 @@ pub(super) fn encode(dimensions: &Dimensions, clicks: u64) -> Vec<u8> {
 }
 
 /// Only the values of `wanted`, or all.
-pub(super) fn decode(mut bytes: &[u8], clicks: u64, wanted: Option<Dimension>) -> Result<Dimensions, Damaged> {
+pub(crate) fn decode(mut bytes: &[u8], clicks: u64, wanted: Option<Dimension>) -> Result<Dimensions, Damaged> {
     let mut dimensions = Dimensions::new();
     while let Some(head) = take(&mut bytes) {
         let dimension = Dimension::from_number(head >> 4).ok_or(Damaged)?;

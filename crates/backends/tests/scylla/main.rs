@@ -1,0 +1,9 @@
+//! The stores on a real keyspace: the contracts of the ports, the schema, and what rows may hold.
+//! Where the servers are is said by `TERSE_TEST_CQL=host:port`.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod contracts;
+mod rows;
+mod schema;
+mod stats;
+mod world;

@@ -1,0 +1,1 @@
+//! What rows may hold that no version of ours writes.

@@ -1,0 +1,13 @@
+//! Clients and servers over real sockets.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod batching;
+mod contracts;
+mod deadlines;
+mod faults;
+mod fakes;
+mod port;
+mod raw;
+mod redirects;
+mod security;
