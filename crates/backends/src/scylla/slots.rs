@@ -10,8 +10,9 @@ use domain::{LinkId, UnixMs};
 
 use super::link_index::Entry;
 
-/// The owner under which everyone's links are listed. No owner is called so.
-pub(super) const EVERYONE: &str = "";
+/// The owner under which everyone's links are listed: no owner has control characters in its name, and a
+/// partition key must not be empty.
+pub(super) const EVERYONE: &str = "\0";
 /// Slots of one period.
 const PARTS: i32 = 16;
 const OWNER_PERIOD: Duration = Duration::from_hours(24 * 30);

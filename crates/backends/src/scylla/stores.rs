@@ -65,6 +65,10 @@ pub async fn open_links(
     })
 }
 
+/// Counters open from the start: every process makes the range or finds it before it proves anything, so
+/// that none can know an older bound.
+const FIRST_OPEN: u64 = 1 << 21;
+
 /// Whoever loses, or does not know, reads what the winner wrote.
 async fn first_range(leases: &LeaseStore, entropy: &dyn Entropy) -> Result<(), PortError> {
     let mut key = [0; 16];
@@ -73,7 +77,7 @@ async fn first_range(leases: &LeaseStore, entropy: &dyn Entropy) -> Result<(), P
     for _ in 0..FIRST_RANGE_ATTEMPTS {
         match leases.ranges().await {
             Ok(ranges) if !ranges.is_empty() => return Ok(()),
-            Ok(_) => last = leases.add_range(CodeRange { epoch: 0, key, next: 0, open: 0, lim: 0 }).await.map(drop),
+            Ok(_) => last = leases.add_range(CodeRange { epoch: 0, key, next: 0, open: FIRST_OPEN, lim: FIRST_OPEN }).await.map(drop),
             Err(error) => last = Err(error),
         }
     }
