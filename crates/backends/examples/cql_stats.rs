@@ -67,7 +67,8 @@ async fn main() -> Result<()> {
     let clock = Arc::new(SystemClock);
     let slot = Slot::at(clock.now());
     let stats = open_stats(&cql, clock, &SystemEntropy, PartStamps::Counted).await?;
-    let session = SessionBuilder::new().known_node(url.nodes().first().ok_or("no server")?).use_keyspace(url.keyspace(), false).build().await?;
+    let session =
+        SessionBuilder::new().known_node(url.nodes().first().ok_or("no server")?).use_keyspace(url.keyspace(), false).build().await?;
     println!("{rows} rows, {UNDER_WAY} under way, {CALL} a call");
     for round in 1..=3 {
         println!("round {round}: bare driver {:>8.0} rows/s", bare(&session, rows, slot).await?);

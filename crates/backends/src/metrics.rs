@@ -63,7 +63,11 @@ fn describe_cql() {
     describe_histogram!(CQL_SECONDS, Unit::Seconds, "Time of one answered CQL statement, by `op`.");
     describe_counter!(CQL_FAILURES, Unit::Count, "CQL statements that failed, by `op` and `reason`.");
     describe_counter!(CQL_HEDGES, Unit::Count, "Reads that were also sent to another replica because they were slow.");
-    describe_counter!(CQL_CONTENDED, Unit::Count, "Conditional statements tried again because of an unclear answer or another's change, by `op`.");
+    describe_counter!(
+        CQL_CONTENDED,
+        Unit::Count,
+        "Conditional statements tried again because of an unclear answer or another's change, by `op`."
+    );
     describe_counter!(CQL_BAD_ROWS, Unit::Count, "Rows that hold what no known version of Terse writes, by `op`.");
 }
 
@@ -71,8 +75,16 @@ fn describe_redis() {
     use ::metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_counter!(REDIS_REQUESTS, Unit::Count, "Requests to Redis, by `server`, `op` and `outcome`.");
     describe_histogram!(REDIS_REQUEST_SECONDS, Unit::Seconds, "Time of one answered request to Redis, by `server` and `op`.");
-    describe_gauge!(REDIS_BROKEN, Unit::Count, "Share of Redis's keys that is done without because it does not answer, 0 to 1, by `server`.");
-    describe_counter!(REDIS_MALFORMED, Unit::Count, "Values or messages in Redis that are not ours or of an unknown version, passed over, by `kind`.");
+    describe_gauge!(
+        REDIS_BROKEN,
+        Unit::Count,
+        "Share of Redis's keys that is done without because it does not answer, 0 to 1, by `server`."
+    );
+    describe_counter!(
+        REDIS_MALFORMED,
+        Unit::Count,
+        "Values or messages in Redis that are not ours or of an unknown version, passed over, by `kind`."
+    );
     describe_counter!(LINK_CACHE_FINDS, Unit::Count, "Codes looked up in the shared cache, by `outcome`.");
     describe_counter!(LINK_EVENTS_GAPS, Unit::Count, "Times that link events may have been missed: caches then check what they have.");
 }

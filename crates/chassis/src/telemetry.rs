@@ -11,10 +11,11 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use serde::{Deserialize, Serialize};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::{Lifecycle, OnError, Stage};
@@ -54,6 +55,9 @@ impl From<LogLevel> for LevelFilter {
     }
 }
 
+/// Their warnings are left out.
+const DRIVERS: [&str; 2] = ["scylla", "rdkafka"];
+
 /// Sends logs to stderr from now on. A second call changes nothing.
 pub fn init_logs(format: LogFormat, level: LogLevel) {
     let on_terminal = std::io::stderr().is_terminal();
@@ -62,12 +66,13 @@ pub fn init_logs(format: LogFormat, level: LogLevel) {
         LogFormat::Auto if !on_terminal => Lines::Json,
         LogFormat::Auto | LogFormat::Pretty => Lines::Pretty,
     };
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from(level))
-        .with_writer(|| Stderr)
-        .with_ansi(on_terminal && lines == Lines::Pretty)
-        .event_format(lines)
-        .finish();
+    let level = LevelFilter::from(level);
+    // Drivers warn of each request and each lost connection; what matters of it is said once, by who asked.
+    let filter =
+        DRIVERS.iter().fold(Targets::new().with_default(level), |filter, name| filter.with_target(*name, level.min(LevelFilter::ERROR)));
+    let layer =
+        tracing_subscriber::fmt::layer().with_writer(|| Stderr).with_ansi(on_terminal && lines == Lines::Pretty).event_format(lines);
+    let subscriber = tracing_subscriber::registry().with(filter).with(layer);
     // Only tests call this more than once in a process.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }

@@ -3,20 +3,24 @@
 //! A claim names the link that a request makes before it is made. Whoever finds a claim without its
 //! link completes it; whoever finds that its link can no longer be the answer replaces the claim.
 
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::{Lifecycle, OnError, Stage};
 use domain::api::{Context, Created, Idempotency};
 use domain::port::{Claim, ClaimItem, ClaimKey, Claimed, Inserted};
-use domain::{Code, CodeKind, Error, Link, LinkId, Reason, Result, ShownState, limits};
+use domain::{Code, CodeKind, Error, Link, LinkId, Owner, Reason, Result, ShownState, limits};
 use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::create::{ATTEMPTS_MAX, Plan, Slot};
 use crate::service::Service;
 
 const SWEEP_EVERY: Duration = Duration::from_mins(10);
 const SWEEP_LEN: usize = 1_000;
+/// Different claims that wait for each other by chance: one in so many.
+const TURNS: usize = 256;
 
 /// Removes claims that have expired, a few at a time.
 pub(crate) fn sweep(service: Arc<Service>, life: &Lifecycle) {
@@ -30,6 +34,33 @@ pub(crate) fn sweep(service: Arc<Service>, life: &Lifecycle) {
         }
         Ok::<_, Error>(())
     });
+}
+
+/// Those who claim the same in this process go one after the other: the first writes, the others find it.
+pub(crate) struct Turns {
+    requests: Vec<Mutex<()>>,
+    targets: Vec<Mutex<()>>,
+    hasher: RandomState,
+}
+
+impl Turns {
+    pub(crate) fn new() -> Self {
+        let turns = || (0..TURNS).map(|_| Mutex::new(())).collect();
+        Self { requests: turns(), targets: turns(), hasher: RandomState::new() }
+    }
+
+    fn at(&self, key: impl Hash) -> usize {
+        usize::try_from(self.hasher.hash_one(key)).unwrap_or(0) % TURNS
+    }
+
+    pub(crate) async fn of_request(&self, owner: &Owner, key: &str) -> MutexGuard<'_, ()> {
+        self.requests[self.at((owner, key))].lock().await
+    }
+
+    /// May be held together with that of a request, and is taken after it.
+    pub(crate) async fn of_target(&self, key: &ClaimKey) -> MutexGuard<'_, ()> {
+        self.targets[self.at(key)].lock().await
+    }
 }
 
 fn item(id: LinkId, slot: &Slot) -> ClaimItem {
@@ -67,7 +98,7 @@ impl Service {
             created_at: now,
             expires_at: Some(now.saturating_add(limits::IDEMPOTENCY_TTL)),
         };
-        let earlier = match self.deps.claims.claim(claim.clone()).await? {
+        let earlier = match self.claim_once(claim.clone()).await? {
             Claimed::Ours => return Ok((claim, vec![None; slots.len()])),
             Claimed::Theirs(earlier) => earlier,
         };
@@ -91,6 +122,18 @@ impl Service {
             }
         }
         Ok((earlier, done))
+    }
+
+    /// Whoever comes second is told so by a read: conditional writes of one row, many at once, are dear.
+    async fn claim_once(&self, claim: Claim) -> Result<Claimed> {
+        let is_shared = !self.deps.domains.flags_are_immediate();
+        if is_shared && let Some(earlier) = self.deps.claims.get(&claim.key).await? {
+            let has_expired = earlier.expires_at.is_some_and(|at| at <= claim.created_at);
+            if !has_expired {
+                return Ok(Claimed::Theirs(earlier));
+            }
+        }
+        Ok(self.deps.claims.claim(claim).await?)
     }
 
     /// Makes a request's claim say which links it really led to, so that a repetition finds them.
@@ -126,7 +169,8 @@ impl Service {
             created_at: self.deps.clock.now(),
             expires_at: None,
         };
-        let mut claimed = self.deps.claims.claim(ours(&slot)).await?;
+        let _turn = self.claim_turns.of_target(&key).await;
+        let mut claimed = self.claim_once(ours(&slot)).await?;
         for _ in 0..ATTEMPTS_MAX {
             let claim = match claimed {
                 Claimed::Ours => ours(&slot),

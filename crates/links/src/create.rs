@@ -67,6 +67,10 @@ impl Plan {
     }
 }
 
+fn names_unknown_domain(plan: &Result<Plan>) -> bool {
+    plan.as_ref().is_err_and(|error| error.field_errors().iter().any(|field| field.pointer == "/domain"))
+}
+
 pub(crate) fn taken(plan: &Plan) -> Error {
     let (pointer, code) = match &plan.spec.naming {
         Naming::Given(code) if code.kind() == CodeKind::Alias => ("/alias", code.as_str()),
@@ -83,7 +87,16 @@ impl Service {
         drafts: Vec<LinkDraft>,
         once: Option<Idempotency>,
     ) -> Result<Vec<Result<Created>>> {
-        let plans: Vec<_> = drafts.iter().map(|draft| self.plan(context, draft)).collect();
+        let _turn = match &once {
+            Some(once) => Some(self.claim_turns.of_request(&context.caller.owner, &once.key).await),
+            None => None,
+        };
+        let mut plans: Vec<_> = drafts.iter().map(|draft| self.plan(context, draft)).collect();
+        if plans.iter().any(names_unknown_domain) && !self.deps.domains.flags_are_immediate() {
+            // Made through another process a moment ago, perhaps. A store that fails now fails the create later.
+            let _ = self.deps.domains.refresh().await;
+            plans = drafts.iter().map(|draft| self.plan(context, draft)).collect();
+        }
         // A single create that is refused claims nothing; in a bulk the refusals are part of the answer.
         if let [Err(_)] = plans.as_slice() {
             ::metrics::counter!(metrics::CREATED, "outcome" => "refused").increment(1);

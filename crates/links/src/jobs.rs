@@ -79,9 +79,11 @@ impl Service {
             Selection::Tag(_) => (None, 0),
             Selection::Domain(host) => (Some(self.domain(Some(host))?.no), 0),
         };
-        let permit = self.queue.0.try_reserve().map_err(|_| {
-            Error::new(Reason::Unavailable, "too many jobs are waiting").with_retry_after(Duration::from_secs(10))
-        })?;
+        let permit = self
+            .queue
+            .0
+            .try_reserve()
+            .map_err(|_| Error::new(Reason::Unavailable, "too many jobs are waiting").with_retry_after(Duration::from_secs(10)))?;
         let id = self.deps.ids.next_ids(1, context.deadline).await?.pop();
         let id = id.ok_or_else(|| Error::new(Reason::Internal, "no id for a job"))?;
         let now = self.deps.clock.now();

@@ -15,6 +15,9 @@ pub fn describe() {
     ::metrics::describe_counter!(CODE_COLLISIONS, "Generated codes that were taken already, so that the next one was used.");
     ::metrics::describe_gauge!(CODES_LEFT, "Codes left in the local blocks.");
     ::metrics::describe_counter!(JOB_LINKS, "Links handled by mass deletes, by `outcome`: done, failed.");
-    ::metrics::describe_counter!(CACHE_WRITES, "Rows written through to the shared cache, by `outcome`: ok, error; left_out counts bulks cut short.");
+    ::metrics::describe_counter!(
+        CACHE_WRITES,
+        "Rows written through to the shared cache, by `outcome`: ok, error; left_out counts bulks cut short."
+    );
     ::metrics::describe_counter!(ANNOUNCED, "Changes announced to the caches, by `outcome`: ok, error.");
 }

@@ -72,6 +72,7 @@ pub struct Service {
     pub(crate) pool: Arc<CodePool>,
     pub(crate) maker: CodeMaker,
     pub(crate) queue: JobQueue,
+    pub(crate) claim_turns: crate::claims::Turns,
     /// Changes of one link in this process wait for each other rather than make each other start again.
     pub(crate) turns: Vec<tokio::sync::Mutex<()>>,
 }
@@ -88,6 +89,7 @@ impl Service {
             options,
             deps,
             queue,
+            claim_turns: crate::claims::Turns::new(),
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
         });
         worker.start(service.clone(), life);
@@ -150,6 +152,9 @@ impl Links for Service {
     }
 
     async fn lookup(&self, context: &Context, domain: Option<&Host>, code: Slug<'_>) -> Result<Link> {
+        if domain.is_some() && self.domain(domain).is_err() {
+            self.deps.domains.refresh().await?;
+        }
         let Ok(domain) = self.domain(domain) else { return Err(Error::not_found("link")) };
         let link = self.deps.links.find(domain.no, code).await?;
         link.filter(|link| context.caller.may_see(&link.owner)).ok_or_else(|| Error::not_found("link"))

@@ -120,7 +120,14 @@ impl<R: Clone + Send + Sync + 'static> Flights<R> {
         {
             return Seat { landing, began: row.flight.began, joined: true };
         }
-        let flight = Arc::new(Flight { domain, typed: slug.as_str().into(), began, folded, news: Mutex::default(), missed_news: AtomicBool::new(false) });
+        let flight = Arc::new(Flight {
+            domain,
+            typed: slug.as_str().into(),
+            began,
+            folded,
+            news: Mutex::default(),
+            missed_news: AtomicBool::new(false),
+        });
         let landed = Landed { flights: self.clone(), flight: flight.clone() };
         let read = read(flight.clone());
         let landing = async move {

@@ -28,7 +28,11 @@ pub fn describe() {
     describe_counter!(REDIRECTS, Unit::Count, "Requests for a code answered, by result");
     describe_counter!(CACHE_REQUESTS, Unit::Count, "Look-ups of a code, by tier and outcome");
     describe_histogram!(STORE_READ_SECONDS, Unit::Seconds, "Time of one read of the link store");
-    describe_histogram!(ANSWER_AGE_SECONDS, Unit::Seconds, "Age, at most, of links served past the staleness bound while the store does not answer");
+    describe_histogram!(
+        ANSWER_AGE_SECONDS,
+        Unit::Seconds,
+        "Age, at most, of links served past the staleness bound while the store does not answer"
+    );
     describe_counter!(FLIGHTS_JOINED, Unit::Count, "Requests that waited for a read somebody else had begun");
     describe_counter!(REFRESHES, Unit::Count, "Early refreshes, by whether they were queued or left to expiry");
     describe_counter!(FILLS, Unit::Count, "Links and absences written into the shared cache, by outcome");

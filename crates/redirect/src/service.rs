@@ -85,11 +85,8 @@ impl Service {
     pub async fn new(options: Options, deps: Deps, lifecycle: &Lifecycle) -> Result<Arc<Self>, OptionsError> {
         options.check()?;
         let metrics = Arc::new(Metrics::new());
-        let (reader, queues) = Reader::new(
-            Sources { store: deps.links, cache: deps.cache, events: deps.events.clone() },
-            options.clone(),
-            metrics.clone(),
-        );
+        let (reader, queues) =
+            Reader::new(Sources { store: deps.links, cache: deps.cache, events: deps.events.clone() }, options.clone(), metrics.clone());
         let salts = Arc::new(Salts::new(deps.salts, deps.clock.clone()));
         let service = Arc::new(Self {
             reader,

@@ -104,5 +104,6 @@ fn decode<T: Message + Default>(mut body: Bytes) -> Result<T> {
 
 /// The other side does not keep the contract: a fault of ours, on one side or the other.
 pub(crate) fn broken(what: &str) -> Error {
-    Error::new(Reason::Internal, "an internal error; the log has the cause under the request id").with_source(format!("the service answered {what}"))
+    Error::new(Reason::Internal, "an internal error; the log has the cause under the request id")
+        .with_source(format!("the service answered {what}"))
 }

@@ -135,7 +135,13 @@ impl Channel {
     /// # Errors
     /// What the service answered; `Unavailable` when it cannot be reached; `DeadlineExceeded`. Marked as
     /// never sent only where no byte of it can have reached the service.
-    pub(crate) async fn call<T: Message + Default>(&self, method: &Method, limits: MessageLimits, frame: &Frame, deadline: Deadline) -> Result<T> {
+    pub(crate) async fn call<T: Message + Default>(
+        &self,
+        method: &Method,
+        limits: MessageLimits,
+        frame: &Frame,
+        deadline: Deadline,
+    ) -> Result<T> {
         let _busy = Busy::new(&self.0.in_flight);
         match tokio::time::timeout_at(deadline.at().into(), self.send(method, frame, deadline)).await {
             Ok(response) => {
@@ -282,7 +288,9 @@ where
 }
 
 fn unreachable_address(address: SocketAddr) -> Error {
-    Error::new(Reason::Unavailable, "a service does not answer; try again").with_source(format!("cannot connect to {address}")).with_never_sent()
+    Error::new(Reason::Unavailable, "a service does not answer; try again")
+        .with_source(format!("cannot connect to {address}"))
+        .with_never_sent()
 }
 
 /// The request may have reached the service, and may have been served.

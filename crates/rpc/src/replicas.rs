@@ -96,7 +96,8 @@ impl Replicas {
         let addresses = inner.addresses.borrow();
         if !Arc::ptr_eq(&addresses, &state.made_for) {
             let old: HashMap<_, _> = state.channels.iter().map(|channel| (channel.address(), channel)).collect();
-            let made = addresses.iter().map(|address| old.get(address).map_or_else(|| inner.connector.channel(*address), |&old| old.clone()));
+            let made =
+                addresses.iter().map(|address| old.get(address).map_or_else(|| inner.connector.channel(*address), |&old| old.clone()));
             let made = made.collect();
             drop(old);
             *state = Channels { made_for: addresses.clone(), channels: made };

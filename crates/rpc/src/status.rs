@@ -192,7 +192,8 @@ mod tests {
     }
 
     fn error() -> impl Strategy<Value = Error> {
-        let field = ("[/a-z0-9]{0,20}", reason(), "\\PC{0,40}").prop_map(|(pointer, reason, detail)| FieldError { pointer, reason, detail });
+        let field =
+            ("[/a-z0-9]{0,20}", reason(), "\\PC{0,40}").prop_map(|(pointer, reason, detail)| FieldError { pointer, reason, detail });
         let fields = proptest::collection::vec(field, 0..5);
         (reason(), "\\PC{0,80}", fields, proptest::option::of(1_u64..86_400_000)).prop_map(|(reason, detail, fields, after_ms)| {
             let error = if fields.is_empty() { Error::new(reason, detail) } else { Error::fields(fields) };

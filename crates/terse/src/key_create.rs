@@ -34,7 +34,10 @@ pub(crate) async fn run(args: &CreateArgs, output: Output) -> anyhow::Result<Exi
     if let Store::Sqlite(path) = loaded.settings.store() {
         let place = path.display();
         let data = loaded.describe("data");
-        anyhow::ensure!(path.exists(), "{data}\n  there is no store at `sqlite:{place}` yet; `terse serve` makes it, with its first admin key");
+        anyhow::ensure!(
+            path.exists(),
+            "{data}\n  there is no store at `sqlite:{place}` yet; `terse serve` makes it, with its first admin key"
+        );
     }
     let lock = take(&loaded)?;
     let lifecycle = Lifecycle::new(loaded.settings.drain_grace_s.0);

@@ -67,11 +67,15 @@ fn refuse_what_is_not_shared(role: Role, loaded: &Loaded<Config>) -> anyhow::Res
     let role = role.as_str();
     if let Store::Sqlite(_) = config.store() {
         let value = loaded.describe("store");
-        anyhow::bail!("{value}\n  `terse {role}` shares its store with other processes: set scylla://HOST,HOST/KEYSPACE, or run `terse serve`");
+        anyhow::bail!(
+            "{value}\n  `terse {role}` shares its store with other processes: set scylla://HOST,HOST/KEYSPACE, or run `terse serve`"
+        );
     }
     if let ClicksUrl::File(_) = config.clicks() {
         let value = loaded.describe("clicks.url");
-        anyhow::bail!("{value}\n  `terse {role}` shares the click log with other processes: set kafka://HOST:PORT/TOPIC, or run `terse serve`");
+        anyhow::bail!(
+            "{value}\n  `terse {role}` shares the click log with other processes: set kafka://HOST:PORT/TOPIC, or run `terse serve`"
+        );
     }
     Ok(())
 }
@@ -81,7 +85,7 @@ fn refuse_what_is_not_shared(role: Role, loaded: &Loaded<Config>) -> anyhow::Res
 async fn serve(loaded: &Loaded<Config>, public_url: &PublicUrl, lifecycle: &Lifecycle) -> anyhow::Result<Process> {
     let stores = stores::open(loaded, lifecycle).await?;
     stores.domains.set_default(public_url.host()).await.with_context(|| loaded.describe("public_url"))?;
-    let shared = cache::connect(loaded, lifecycle)?;
+    let shared = cache::connect(loaded, lifecycle).await?;
     let Clicks { log, source } = clicks::open(loaded, lifecycle)?;
     let ids = local::ids(loaded, &stores)?;
     let links = local::links(loaded, &stores, &shared, ids.clone(), lifecycle).await?;
@@ -99,7 +103,7 @@ async fn serve(loaded: &Loaded<Config>, public_url: &PublicUrl, lifecycle: &Life
 async fn gateway(loaded: &Loaded<Config>, public_url: &PublicUrl, lifecycle: &Lifecycle) -> anyhow::Result<Process> {
     let stores = stores::open(loaded, lifecycle).await?;
     stores.domains.set_default(public_url.host()).await.with_context(|| loaded.describe("public_url"))?;
-    let shared = cache::connect(loaded, lifecycle)?;
+    let shared = cache::connect(loaded, lifecycle).await?;
     let (stats, history) = remote::stats(loaded, lifecycle).await?;
     let called = Called {
         links: remote::links(loaded, lifecycle).await?,
@@ -121,7 +125,7 @@ async fn ids_service(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::
 
 async fn links_service(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<Process> {
     let stores = stores::open(loaded, lifecycle).await?;
-    let shared = cache::connect(loaded, lifecycle)?;
+    let shared = cache::connect(loaded, lifecycle).await?;
     let ids = remote::ids(loaded, &stores, lifecycle).await?;
     let links = local::links(loaded, &stores, &shared, ids, lifecycle).await?;
     let services = rpc::Services::default().links(links);
@@ -131,7 +135,7 @@ async fn links_service(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow
 
 async fn redirect_service(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<Process> {
     let stores = stores::open(loaded, lifecycle).await?;
-    let shared = cache::connect(loaded, lifecycle)?;
+    let shared = cache::connect(loaded, lifecycle).await?;
     let log = clicks::log(loaded, lifecycle)?;
     let resolver = local::resolver(loaded, &stores, &shared, log, lifecycle).await?;
     let services = rpc::Services::default().resolver(resolver);
@@ -141,7 +145,7 @@ async fn redirect_service(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> any
 
 async fn analytics_service(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<Process> {
     let stores = stores::open(loaded, lifecycle).await?;
-    let shared = cache::connect(loaded, lifecycle)?;
+    let shared = cache::connect(loaded, lifecycle).await?;
     let source = clicks::source(loaded, lifecycle)?;
     let (stats, history) = local::analytics(loaded, &stores, &shared, source, lifecycle);
     let services = rpc::Services::default().stats(stats, history);

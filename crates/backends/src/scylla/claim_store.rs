@@ -106,7 +106,12 @@ impl ClaimStore {
 
     /// Puts `claim` in the place of what may be replaced, starting from what is known to stand there.
     /// A claim carries its own link ids: one that reads like ours after an unclear attempt is ours.
-    async fn put(&self, claim: &Claim, standing: Option<String>, may_replace: impl Fn(&Claim) -> bool + Send + Sync) -> PortResult<Claimed> {
+    async fn put(
+        &self,
+        claim: &Claim,
+        standing: Option<String>,
+        may_replace: impl Fn(&Claim) -> bool + Send + Sync,
+    ) -> PortResult<Claimed> {
         self.announce(claim).await.map_err(super::settling::not_applied)?;
         let _turn = self.stripes.enter(&claim.key).await;
         let items = write_items(&claim.items);

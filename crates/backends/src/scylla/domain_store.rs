@@ -162,7 +162,8 @@ impl DomainStore {
         if known.revision < now.revision || (known.revision == now.revision && known.began < now.began) {
             return;
         }
-        let flagged: Vec<_> = known.entries.iter().filter(|entry| entry.foreign_codes == FOREIGN_SET).map(|entry| entry.domain.no).collect();
+        let flagged: Vec<_> =
+            known.entries.iter().filter(|entry| entry.foreign_codes == FOREIGN_SET).map(|entry| entry.domain.no).collect();
         since.retain(|no, _| flagged.contains(no));
         for no in flagged {
             // Now, not when the reading began: the flag may have been set in between.
@@ -326,6 +327,10 @@ impl Port for DomainStore {
             }
             _ => false,
         }
+    }
+
+    async fn refresh(&self) -> PortResult<()> {
+        self.poll().await
     }
 
     async fn set_default(&self, host: &Host) -> PortResult<Domain> {

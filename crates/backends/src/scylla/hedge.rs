@@ -42,11 +42,7 @@ pub(super) struct Delay(pub(super) std::sync::Arc<Hedge>);
 
 impl Hedge {
     pub(super) fn new() -> Self {
-        Self {
-            saved: AtomicI64::new(10 * COST),
-            slow_us: AtomicU64::new(15_000),
-            hedges: metrics::counter!(CQL_HEDGES),
-        }
+        Self { saved: AtomicI64::new(10 * COST), slow_us: AtomicU64::new(15_000), hedges: metrics::counter!(CQL_HEDGES) }
     }
 
     /// A read was answered after `time`.

@@ -37,8 +37,7 @@ pub struct JobStore {
 const PUT: &str = "INSERT INTO jobs (id, owner, everyone, state, done, total, errors, cursor, created_at, updated_at, runner, runner_until) \
                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) IF NOT EXISTS";
 const GET: &str = "SELECT id, owner, everyone, state, done, total, errors, cursor, created_at, updated_at FROM jobs WHERE id = ?";
-const UPDATE: &str =
-    "UPDATE jobs SET state = ?, done = ?, total = ?, errors = ?, cursor = ?, updated_at = ? WHERE id = ? IF runner = ?";
+const UPDATE: &str = "UPDATE jobs SET state = ?, done = ?, total = ?, errors = ?, cursor = ?, updated_at = ? WHERE id = ? IF runner = ?";
 
 impl JobStore {
     pub(super) async fn open(cql: &Scylla, entropy: &dyn Entropy) -> Result<Self, OpenError> {
@@ -56,7 +55,9 @@ impl JobStore {
             list: cql.prepare(Mode::Aggregate, "cql: list a running job", list).await?,
             take_off: cql.prepare(Mode::Aggregate, "cql: take a job off the list", take_off).await?,
             get: cql.prepare(Mode::Read, "cql: get a job", GET).await?,
-            selection: cql.prepare(Mode::Read, "cql: get a job's selection", "SELECT kind, value, domain FROM job_selections WHERE id = ?").await?,
+            selection: cql
+                .prepare(Mode::Read, "cql: get a job's selection", "SELECT kind, value, domain FROM job_selections WHERE id = ?")
+                .await?,
             listed: cql.prepare(Mode::AggregateRead, "cql: read running jobs", "SELECT id FROM jobs_running WHERE shard = 0").await?,
             standing: cql.prepare(serial, "cql: look at a job's claim", standing).await?,
             claim: cql.prepare(condition, "cql: claim a job", claim).await?,

@@ -37,7 +37,9 @@ impl KeyStore {
         let condition = Mode::Condition(Reach::Everywhere);
         Ok(Self {
             put: cql.prepare(condition, "cql: insert an API key", PUT).await?,
-            put_by_id: cql.prepare(Mode::Write, "cql: insert an API key's id", "INSERT INTO api_keys_by_id (id, hash) VALUES (?, ?)").await?,
+            put_by_id: cql
+                .prepare(Mode::Write, "cql: insert an API key's id", "INSERT INTO api_keys_by_id (id, hash) VALUES (?, ?)")
+                .await?,
             put_by_owner: cql
                 .prepare(Mode::Write, "cql: insert an API key's owner", "INSERT INTO api_keys_by_owner (owner, id, hash) VALUES (?, ?, ?)")
                 .await?,
@@ -47,7 +49,11 @@ impl KeyStore {
             all: cql.prepare(Mode::Read, "cql: list all API keys", &format!("SELECT {COLUMNS} FROM api_keys")).await?,
             any: cql.prepare(Mode::Read, "cql: look for API keys", "SELECT id FROM api_keys LIMIT 1").await?,
             revoke: cql
-                .prepare(condition, "cql: revoke an API key", "UPDATE api_keys SET revoked_at = ? WHERE hash = ? IF id = ? AND revoked_at = null")
+                .prepare(
+                    condition,
+                    "cql: revoke an API key",
+                    "UPDATE api_keys SET revoked_at = ? WHERE hash = ? IF id = ? AND revoked_at = null",
+                )
                 .await?,
             cql: cql.clone(),
         })

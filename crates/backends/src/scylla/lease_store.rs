@@ -33,8 +33,7 @@ impl LeaseStore {
         let condition = Mode::Condition(Reach::Home);
         let ranges = "SELECT epoch, key, next, open, lim FROM id_ranges WHERE part = 0";
         let add_range = "INSERT INTO id_ranges (part, epoch, key, next, open, lim) VALUES (0, ?, ?, ?, ?, ?) IF NOT EXISTS";
-        let swap_range =
-            "UPDATE id_ranges SET next = ?, open = ?, lim = ? WHERE part = 0 AND epoch = ? IF key = ? AND next = ? AND open = ? AND lim = ?";
+        let swap_range = "UPDATE id_ranges SET next = ?, open = ?, lim = ? WHERE part = 0 AND epoch = ? IF key = ? AND next = ? AND open = ? AND lim = ?";
         let add_worker = "INSERT INTO id_workers (worker, until_ms) VALUES (?, ?) IF NOT EXISTS";
         let swap_worker = "UPDATE id_workers SET until_ms = ? WHERE worker = ? IF until_ms = ?";
         Ok(Self {

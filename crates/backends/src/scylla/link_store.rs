@@ -206,7 +206,8 @@ impl Port for LinkStore {
             return self.read(&self.find, domain, typed).await;
         }
         let lower = typed.to_ascii_lowercase();
-        let (typed, lower) = futures_util::future::try_join(self.read(&self.find, domain, typed), self.read(&self.find, domain, &lower)).await?;
+        let (typed, lower) =
+            futures_util::future::try_join(self.read(&self.find, domain, typed), self.read(&self.find, domain, &lower)).await?;
         Ok(typed.or(lower.filter(|link| link.code.kind() == CodeKind::Alias)))
     }
 

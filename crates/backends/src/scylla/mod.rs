@@ -94,7 +94,7 @@ impl Default for Options {
             write_timeout: Duration::from_millis(600),
             settle_timeout: Duration::from_millis(900),
             in_flight_max: 1_024,
-            bulk_concurrency: 64,
+            bulk_concurrency: 16,
         }
     }
 }

@@ -171,7 +171,8 @@ impl Scylla {
         let rows = Rows::new(query.op, answer).map_err(|error| PortError { outcome: Outcome::Unknown, ..error })?;
         let applied = rows.first(|fields| fields.need::<bool>("[applied]"));
         let applied = applied.map_err(|error| PortError { outcome: Outcome::Unknown, ..error })?;
-        let missing = || PortError::new(PortErrorKind::Corrupt, query.op, Outcome::Unknown).with_source(Broken::new("an answer without `[applied]`"));
+        let missing =
+            || PortError::new(PortErrorKind::Corrupt, query.op, Outcome::Unknown).with_source(Broken::new("an answer without `[applied]`"));
         Ok(Decided { applied: applied.ok_or_else(missing)?, rows })
     }
 

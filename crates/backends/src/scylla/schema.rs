@@ -111,8 +111,7 @@ async fn found(url: &Url, session: &Session) -> Result<u32, OpenError> {
     if !tables.iter().any(|table| table == "schema_steps") {
         return Ok(0);
     }
-    let versions: Vec<i32> =
-        read(session, "SELECT version FROM schema_steps WHERE part = 0", (), "version").await.map_err(failed)?;
+    let versions: Vec<i32> = read(session, "SELECT version FROM schema_steps WHERE part = 0", (), "version").await.map_err(failed)?;
     let found = versions.into_iter().filter_map(|version| u32::try_from(version).ok()).max().unwrap_or(0);
     if found <= known() {
         return Ok(found);
@@ -124,8 +123,7 @@ async fn found(url: &Url, session: &Session) -> Result<u32, OpenError> {
 }
 
 async fn record(session: &Session, version: u32, name: &str) -> Result<(), Source> {
-    let mut statement =
-        Statement::new("INSERT INTO schema_steps (part, version, name, needs_terse) VALUES (0, ?, ?, ?) IF NOT EXISTS");
+    let mut statement = Statement::new("INSERT INTO schema_steps (part, version, name, needs_terse) VALUES (0, ?, ?, ?) IF NOT EXISTS");
     statement.set_consistency(Consistency::LocalQuorum);
     statement.set_serial_consistency(Some(SerialConsistency::Serial));
     statement.set_request_timeout(Some(DDL_TIMEOUT));
@@ -199,7 +197,8 @@ async fn create_keyspace(url: &Url, session: &Session) -> Result<String, Source>
 /// Of `ScyllaDB`. A version that cannot be read is taken for an old one: without tablets all work.
 async fn tablets_know_conditions(session: &Session) -> bool {
     let versions: Vec<String> = read(session, "SELECT version FROM system.versions", (), "version").await.unwrap_or_default();
-    !versions.is_empty() && versions.iter().all(|version| year_and_number(version).is_some_and(|version| version >= TABLETS_WITH_CONDITIONS))
+    !versions.is_empty()
+        && versions.iter().all(|version| year_and_number(version).is_some_and(|version| version >= TABLETS_WITH_CONDITIONS))
 }
 
 /// `2025.4.1-0.20251210.abcdef` → (2025, 4). Versions before 2025.1 counted otherwise: 6.2 is an older one.
@@ -219,7 +218,10 @@ mod tests {
         assert_eq!(found, ["CREATE TABLE a (\n  b int\n) WITH c = 'd'", "CREATE TABLE e (f int)"]);
         for (name, text) in STEPS {
             let found: Vec<String> = statements(text).collect();
-            assert_eq!(found.len(), text.matches(";\n").count() - text.lines().filter(|line| line.starts_with("--") && line.ends_with(';')).count());
+            assert_eq!(
+                found.len(),
+                text.matches(";\n").count() - text.lines().filter(|line| line.starts_with("--") && line.ends_with(';')).count()
+            );
             for statement in found {
                 let can_run_again = statement.contains(" IF NOT EXISTS ") || statement.contains(" IF EXISTS ");
                 assert!(can_run_again, "{name}: {statement}");

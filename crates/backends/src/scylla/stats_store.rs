@@ -17,9 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use domain::port::{
-    Clock, DirtyDay, Entropy, LogId, LogPosition, Part, PortResult, Rollup, RollupUnit, StatsStore as Port, Tally, Want,
-};
+use domain::port::{Clock, DirtyDay, Entropy, LogId, LogPosition, Part, PortResult, Rollup, RollupUnit, StatsStore as Port, Tally, Want};
 use domain::{Counts, LinkId, Slot, Subject, UnixMs};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
@@ -71,7 +69,12 @@ struct Seal {
 }
 
 /// The keyspace must have been brought up to date by [`super::migrate`].
-pub async fn open_stats(cql: &Scylla, clock: Arc<dyn Clock>, entropy: &dyn Entropy, stamps: PartStamps) -> Result<Arc<StatsStore>, OpenError> {
+pub async fn open_stats(
+    cql: &Scylla,
+    clock: Arc<dyn Clock>,
+    entropy: &dyn Entropy,
+    stamps: PartStamps,
+) -> Result<Arc<StatsStore>, OpenError> {
     Ok(Arc::new(StatsStore {
         statements: Statements::prepare(cql).await?,
         cql: cql.clone(),

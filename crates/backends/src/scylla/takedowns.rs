@@ -33,7 +33,9 @@ impl Takedowns {
             update: scylla
                 .prepare(condition, "cql: change a takedown", "UPDATE takedowns SET reason = ? WHERE part = ? AND link = ? IF EXISTS")
                 .await?,
-            delete: scylla.prepare(condition, "cql: lift a takedown", "DELETE FROM takedowns WHERE part = ? AND link = ? IF EXISTS").await?,
+            delete: scylla
+                .prepare(condition, "cql: lift a takedown", "DELETE FROM takedowns WHERE part = ? AND link = ? IF EXISTS")
+                .await?,
             all: scylla.prepare(Mode::Read, "cql: read takedowns", "SELECT link, reason FROM takedowns WHERE part = ?").await?,
             stripes: Stripes::new(),
             scylla,

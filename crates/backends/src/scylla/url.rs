@@ -25,13 +25,21 @@ pub(super) struct Login {
     pub(super) password: String,
 }
 
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Login({})", self.user)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     #[error("does not begin with `scylla://`")]
     Scheme,
     #[error("names no keyspace: it ends in `/keyspace`, as in `scylla://a,b,c/terse`")]
     NoKeyspace,
-    #[error("`{0}` is no name of a keyspace: it takes a lower-case letter, then lower-case letters, digits and `_`, at most {KEYSPACE_LEN_MAX}")]
+    #[error(
+        "`{0}` is no name of a keyspace: it takes a lower-case letter, then lower-case letters, digits and `_`, at most {KEYSPACE_LEN_MAX}"
+    )]
     Keyspace(String),
     #[error("names no host, or more than {NODES_MAX}")]
     Hosts,
@@ -70,6 +78,11 @@ impl Url {
     /// The same servers, another keyspace.
     pub fn with_keyspace(&self, keyspace: &str) -> Result<Self, UrlError> {
         Ok(Self { keyspace: parse_keyspace(keyspace)?, ..self.clone() })
+    }
+
+    /// `host:port` each.
+    pub fn nodes(&self) -> &[String] {
+        &self.nodes
     }
 
     pub fn keyspace(&self) -> &str {

@@ -35,7 +35,10 @@ async fn several_migrate_at_once_and_again() {
     lifecycle.drain_in_order().await;
 
     let session = raw().await;
-    let newer = format!("INSERT INTO {}.schema_steps (part, version, name, needs_terse) VALUES (0, 99, 'x', '7.0.0') IF NOT EXISTS", url.keyspace());
+    let newer = format!(
+        "INSERT INTO {}.schema_steps (part, version, name, needs_terse) VALUES (0, 99, 'x', '7.0.0') IF NOT EXISTS",
+        url.keyspace()
+    );
     run(&session, &newer).await;
     for error in [Scylla::connect(&url, patient()).await.unwrap_err(), migrate(&url, patient()).await.unwrap_err()] {
         assert!(matches!(error, OpenError::Newer { found: 99, .. }), "{error}");
@@ -56,7 +59,14 @@ async fn a_step_that_was_cut_off_is_run_again() {
         ),
     )
     .await;
-    run(&session, &format!("CREATE TABLE {}.schema_steps (part tinyint, version int, name text, needs_terse text, PRIMARY KEY ((part), version))", url.keyspace())).await;
+    run(
+        &session,
+        &format!(
+            "CREATE TABLE {}.schema_steps (part tinyint, version int, name text, needs_terse text, PRIMARY KEY ((part), version))",
+            url.keyspace()
+        ),
+    )
+    .await;
     run(&session, &format!("CREATE TABLE {}.id_workers (worker int PRIMARY KEY, until_ms bigint)", url.keyspace())).await;
     assert_eq!(inspect(&url, patient()).await.unwrap().found, 0);
     let steps = migrate(&url, patient()).await.unwrap();

@@ -93,7 +93,8 @@ fn flushes(random: &mut Random) -> Vec<Vec<Part>> {
                 *clicks += 1;
                 dirty.insert(key, (upto, *clicks));
             }
-            let parts = dirty.into_iter().map(|((number, quarter), (upto, clicks))| part(&link(number), slot(DAY, quarter), chunk, upto, clicks));
+            let parts =
+                dirty.into_iter().map(|((number, quarter), (upto, clicks))| part(&link(number), slot(DAY, quarter), chunk, upto, clicks));
             flushes.push(parts.collect());
         }
     }

@@ -19,6 +19,12 @@ pub trait DomainStore: Send + Sync + 'static {
     /// one process.
     fn directory(&self) -> Arc<Directory>;
 
+    /// Reads the domains again, where the directory may be behind the store: a domain made through another
+    /// process a moment ago is there when this returns.
+    async fn refresh(&self) -> PortResult<()> {
+        Ok(())
+    }
+
     /// Whether the directory is fresh enough for `foreign_codes` to be relied on (4 s).
     fn is_fresh(&self) -> bool;
 

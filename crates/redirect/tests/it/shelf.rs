@@ -65,11 +65,8 @@ impl LinkCache for Shelf {
         let at = |key: &str| rows.get(&(domain, key.to_owned())).filter(|row| now < row.ends);
         let is_alias = |row: &&Row| matches!(&row.what, Remembered::Link(link) if link.code.kind() == CodeKind::Alias);
         let row = at(code.as_str()).or_else(|| at(&code.as_str().to_ascii_lowercase()).filter(is_alias));
-        let cached = |row: &Row| Cached {
-            what: row.what.clone(),
-            fresh_for: row.fresh_until.saturating_duration_since(now),
-            delta: row.delta,
-        };
+        let cached =
+            |row: &Row| Cached { what: row.what.clone(), fresh_for: row.fresh_until.saturating_duration_since(now), delta: row.delta };
         Ok(row.map(cached))
     }
 

@@ -67,7 +67,8 @@ async fn more_news_during_a_read_than_it_can_keep_makes_it_forget_what_it_read()
     let change = async {
         world.looked.notified().await;
         for number in 0..16 {
-            let news = LinkChanged { link: LinkId::new(number), domain: DomainNo::DEFAULT, key: "raced".into(), version: 2, blocked: false };
+            let news =
+                LinkChanged { link: LinkId::new(number), domain: DomainNo::DEFAULT, key: "raced".into(), version: 2, blocked: false };
             world.tell(&LinkNews::Changed(news));
         }
         world.change("raced", |link| link.target = Target::from_stored("https://example.com/new"));

@@ -11,8 +11,8 @@ use chassis::Lifecycle;
 use domain::api::{Answer, Ask, Deadline, Purpose, Resolver, Visit, contract};
 use domain::code::Issued;
 use domain::port::{
-    Budget, ClickBudget, ClickLog, Clock, DomainAdded, DomainStore, Dropped, Geo, Inserted, IssuedBounds, LinkChanged, LinkEvents, LinkNews,
-    LinkStore, Listener, Outcome, PortError, PortErrorKind, PortResult, Replaced, SaltStore, Takedowns, Walk,
+    Budget, ClickBudget, ClickLog, Clock, DomainAdded, DomainStore, Dropped, Geo, Inserted, IssuedBounds, LinkChanged, LinkEvents,
+    LinkNews, LinkStore, Listener, Outcome, PortError, PortErrorKind, PortResult, Replaced, SaltStore, Takedowns, Walk,
 };
 use domain::{
     BlockReason, Click, Code, CodeKind, Country, Directory, Domain, DomainNo, Host, Link, LinkId, LoggedClick, Owner, Result, Slug, State,

@@ -4,7 +4,8 @@
 use domain::api::{Idempotency, ListQuery, Selection};
 use domain::limits::{BULK_DELETE_IDS_MAX, BULK_LEN_MAX, IDEMPOTENCY_KEY_LEN_MAX, PAGE_LEN_MAX, TARGET_LEN_MAX};
 use domain::{
-    BlockReason, Caller, Change, DomainNo, Error, Host, LinkDraft, LinkId, Owner, PatchDraft, Reason, Result, Scope, ShownState, Tag, UnixMs,
+    BlockReason, Caller, Change, DomainNo, Error, Host, LinkDraft, LinkId, Owner, PatchDraft, Reason, Result, Scope, ShownState, Tag,
+    UnixMs,
 };
 
 use crate::proto;
@@ -13,9 +14,9 @@ pub(super) fn wrong(pointer: &str, detail: impl Into<String>) -> Error {
     Error::field(pointer, Reason::InvalidField, detail)
 }
 
-pub(super) fn to_caller(caller: &Caller) -> Option<proto::Caller> {
+pub(super) fn to_caller(caller: &Caller) -> proto::Caller {
     let scopes = caller.scopes.iter().map(|scope| i32::from(to_scope(scope))).collect();
-    Some(proto::Caller { owner: caller.owner.as_str().to_owned(), scopes })
+    proto::Caller { owner: caller.owner.as_str().to_owned(), scopes }
 }
 
 pub(super) fn caller(message: Option<proto::Caller>) -> Result<Caller> {
@@ -111,6 +112,7 @@ pub(super) fn drafts(messages: Vec<proto::LinkDraft>) -> Result<Vec<LinkDraft>> 
 }
 
 /// `None`: as it is; `Some(None)`: back to the default.
+#[expect(clippy::option_option, reason = "what a message without a value and no message are")]
 fn to_change<T>(change: Change<T>) -> Option<Option<T>> {
     match change {
         Change::Keep => None,
@@ -119,6 +121,7 @@ fn to_change<T>(change: Change<T>) -> Option<Option<T>> {
     }
 }
 
+#[expect(clippy::option_option, reason = "what a message without a value and no message are")]
 fn change<T>(message: Option<Option<T>>) -> Change<T> {
     match message {
         None => Change::Keep,
@@ -165,7 +168,7 @@ pub(super) fn patch(message: Option<proto::LinkPatch>) -> PatchDraft {
 
 pub(super) fn to_list(caller: &Caller, query: ListQuery) -> proto::ListRequest {
     proto::ListRequest {
-        caller: to_caller(caller),
+        caller: Some(to_caller(caller)),
         limit: u32::try_from(query.limit).unwrap_or(u32::MAX),
         after: query.after.map_or(0, LinkId::get),
         tag: query.tag.map_or_else(String::new, |tag| tag.as_str().to_owned()),

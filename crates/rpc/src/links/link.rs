@@ -1,7 +1,9 @@
 //! Links and jobs as messages, and back.
 
 use domain::api::{Created, JobState, JobStatus, Page};
-use domain::limits::{BLOCK_REASON_LEN_MAX, BULK_LEN_MAX, OWNER_LEN_MAX, PAGE_LEN_MAX, TAG_LEN_MAX, TAGS_MAX, TARGET_LEN_MAX, TITLE_LEN_MAX};
+use domain::limits::{
+    BLOCK_REASON_LEN_MAX, BULK_LEN_MAX, OWNER_LEN_MAX, PAGE_LEN_MAX, TAG_LEN_MAX, TAGS_MAX, TARGET_LEN_MAX, TITLE_LEN_MAX,
+};
 use domain::{BlockReason, Caching, Code, CodeKind, Link, LinkId, Owner, RedirectStatus, Result, Slug, State, Tag, Target, Title, UnixMs};
 
 use super::convert::domain_no;
@@ -36,11 +38,11 @@ pub(super) fn to_link(link: Link) -> proto::Link {
     }
 }
 
-pub(super) fn link(message: proto::Link) -> Result<Link> {
+pub(super) fn link(message: &proto::Link) -> Result<Link> {
     let whole = message.tags.len() <= TAGS_MAX
         && message.tags.iter().all(|tag| is_text(tag, TAG_LEN_MAX))
         && (message.blocked.is_empty() || is_text(&message.blocked, BLOCK_REASON_LEN_MAX));
-    let parts = domain_no(message.domain).zip(code(&message)).zip(state(message.state)).filter(|_| whole);
+    let parts = domain_no(message.domain).zip(code(message)).zip(state(message.state)).filter(|_| whole);
     let ((domain, code), state) = parts.ok_or_else(|| broken("a link that is none"))?;
     Ok(Link {
         id: LinkId::new(message.id),
@@ -53,7 +55,7 @@ pub(super) fn link(message: proto::Link) -> Result<Link> {
         state,
         blocked: (!message.blocked.is_empty()).then(|| BlockReason::from_stored(&message.blocked)),
         redirect_status: redirect_status(message.redirect_status)?,
-        caching: caching(message.caching)?,
+        caching: caching(message.caching),
         forward_query: message.forward_query,
         starts_at: message.starts_at_ms.map(UnixMs::new),
         expires_at: message.expires_at_ms.map(UnixMs::new),
@@ -143,13 +145,13 @@ pub(crate) const fn to_caching(caching: Option<Caching>) -> proto::Caching {
     }
 }
 
-pub(crate) fn caching(number: i32) -> Result<Option<Caching>> {
+pub(crate) fn caching(number: i32) -> Option<Caching> {
     match proto::Caching::try_from(number) {
-        Ok(proto::Caching::Unspecified) => Ok(None),
+        Ok(proto::Caching::Unspecified) => None,
         // A mode of a later version: no cache keeps what we do not understand.
-        Ok(proto::Caching::Exact) | Err(_) => Ok(Some(Caching::Exact)),
-        Ok(proto::Caching::Balanced) => Ok(Some(Caching::Balanced)),
-        Ok(proto::Caching::Fast) => Ok(Some(Caching::Fast)),
+        Ok(proto::Caching::Exact) | Err(_) => Some(Caching::Exact),
+        Ok(proto::Caching::Balanced) => Some(Caching::Balanced),
+        Ok(proto::Caching::Fast) => Some(Caching::Fast),
     }
 }
 
@@ -162,7 +164,7 @@ pub(super) fn to_created(created: Created) -> proto::CreateResponse {
 }
 
 pub(super) fn created(message: proto::CreateResponse) -> Result<Created> {
-    let link = link(message.link.ok_or_else(|| broken("no link"))?)?;
+    let link = link(&message.link.ok_or_else(|| broken("no link"))?)?;
     Ok(if message.found { Created::Found(link) } else { Created::New(link) })
 }
 
@@ -192,11 +194,11 @@ pub(super) fn to_page(page: Page) -> proto::ListResponse {
     proto::ListResponse { links: page.links.into_iter().map(to_link).collect(), next: page.next.map_or(0, LinkId::get) }
 }
 
-pub(super) fn page(message: proto::ListResponse) -> Result<Page> {
+pub(super) fn page(message: &proto::ListResponse) -> Result<Page> {
     if message.links.len() > PAGE_LEN_MAX {
         return Err(broken("more links than a page holds"));
     }
-    let links = message.links.into_iter().map(link).collect::<Result<_>>()?;
+    let links = message.links.iter().map(link).collect::<Result<_>>()?;
     Ok(Page { links, next: (message.next != 0).then(|| LinkId::new(message.next)) })
 }
 

@@ -92,18 +92,18 @@ pub(super) fn steps(message: proto::ResolveResponse, asked: usize) -> Result<Vec
     }
     // A route that is broken fails those who asked for it, and nobody else.
     let routes: Vec<_> = message.routes.into_iter().map(|message| route(message).ok()).collect();
-    Ok(message.answers.into_iter().map(|answer| step(answer, &routes)).collect())
+    Ok(message.answers.iter().map(|answer| step(answer, &routes)).collect())
 }
 
 pub(super) fn one(message: proto::ResolveOneResponse) -> Result<Answer> {
     let routes: Vec<_> = message.route.map(|message| route(message).ok()).into_iter().collect();
-    match step(message.answer.ok_or_else(|| broken("no answer"))?, &routes)? {
+    match step(&message.answer.ok_or_else(|| broken("no answer"))?, &routes)? {
         Step::Answered(answer) => Ok(answer),
         Step::Deferred => Err(broken("that it answers later")),
     }
 }
 
-fn step(message: proto::ResolveAnswer, routes: &[Option<Arc<Route>>]) -> Result<Step> {
+fn step(message: &proto::ResolveAnswer, routes: &[Option<Arc<Route>>]) -> Result<Step> {
     use proto::Outcome;
     let route = || {
         let route = usize::try_from(message.route).ok().and_then(|place| routes.get(place));
@@ -119,7 +119,9 @@ fn step(message: proto::ResolveAnswer, routes: &[Option<Arc<Route>>]) -> Result<
             Answer::Blocked { reason: status::cut(&message.blocked_reason, BLOCK_REASON_LEN_MAX * CHAR_LEN_MAX).into() }
         }
         Ok(Outcome::Deferred) => return Ok(Step::Deferred),
-        Ok(Outcome::Failed) => return Err(message.problem.as_ref().map_or_else(|| broken("a failure without a reason"), status::from_problem)),
+        Ok(Outcome::Failed) => {
+            return Err(message.problem.as_ref().map_or_else(|| broken("a failure without a reason"), status::from_problem));
+        }
         Ok(Outcome::Unspecified) | Err(_) => return Err(broken("an outcome there is not")),
     };
     Ok(Step::Answered(answer))
@@ -157,7 +159,7 @@ fn route(message: proto::Route) -> Result<Arc<Route>> {
         target: target(&message.target)?,
         title: title(&message.title)?,
         redirect_status: redirect_status(message.redirect_status)?,
-        caching: caching(message.caching)?,
+        caching: caching(message.caching),
         forward_query: message.forward_query,
         starts_at: message.starts_at_ms.map(UnixMs::new),
         expires_at: message.expires_at_ms.map(UnixMs::new),

@@ -75,8 +75,8 @@ pub(super) fn query(message: Option<proto::SeriesQuery>) -> Result<SeriesQuery> 
     if message.time_zone.len() > TIME_ZONE_LEN_MAX {
         return Err(Error::field("/tz", Reason::InvalidField, "is no IANA time zone"));
     }
-    let interval = interval(message.interval)
-        .ok_or_else(|| Error::field("/interval", Reason::InvalidField, "expected one of hour, day, month"))?;
+    let interval =
+        interval(message.interval).ok_or_else(|| Error::field("/interval", Reason::InvalidField, "expected one of hour, day, month"))?;
     let time_zone = (!message.time_zone.is_empty()).then_some(message.time_zone);
     Ok(SeriesQuery { period: message.period.map(period), interval, time_zone })
 }
@@ -91,11 +91,8 @@ fn counts(message: Option<proto::Counts>) -> Counts {
 }
 
 pub(super) fn to_series(series: &Series) -> proto::Series {
-    let bucket = |bucket: &Bucket| proto::Bucket {
-        start_ms: bucket.start.get(),
-        counts: to_counts(bucket.counts),
-        visitors: bucket.visitors,
-    };
+    let bucket =
+        |bucket: &Bucket| proto::Bucket { start_ms: bucket.start.get(), counts: to_counts(bucket.counts), visitors: bucket.visitors };
     proto::Series {
         period: Some(to_period(series.period)),
         interval: to_interval(series.interval).into(),
@@ -112,11 +109,8 @@ pub(super) fn series(message: proto::Series) -> Result<Series> {
     if message.buckets.len() > SERIES_LEN_MAX {
         return Err(broken("a series that is too long"));
     }
-    let bucket = |bucket: proto::Bucket| Bucket {
-        start: UnixMs::new(bucket.start_ms),
-        counts: counts(bucket.counts),
-        visitors: bucket.visitors,
-    };
+    let bucket =
+        |bucket: proto::Bucket| Bucket { start: UnixMs::new(bucket.start_ms), counts: counts(bucket.counts), visitors: bucket.visitors };
     Ok(Series {
         period: period(of),
         interval,

@@ -22,7 +22,9 @@ async fn stores(folder: &tempfile::TempDir) -> Stores {
 
 async fn real_ids(stores: &Stores) -> Arc<dyn Ids> {
     let key = stores.leases.ranges().await.unwrap()[0].key;
-    Arc::new(ids::Service::new(ids::Options::default(), stores.leases.clone(), Arc::new(SystemClock), Arc::new(SystemEntropy), key).unwrap())
+    Arc::new(
+        ids::Service::new(ids::Options::default(), stores.leases.clone(), Arc::new(SystemClock), Arc::new(SystemEntropy), key).unwrap(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

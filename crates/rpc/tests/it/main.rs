@@ -5,8 +5,8 @@
 mod batching;
 mod contracts;
 mod deadlines;
-mod faults;
 mod fakes;
+mod faults;
 mod port;
 mod raw;
 mod redirects;

@@ -9,10 +9,10 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_types::StatusExt as _;
 
 use crate::fakes::{Codes, CountedIds};
@@ -84,7 +84,8 @@ async fn a_call_without_a_deadline_is_refused() {
 async fn an_oversized_request_is_refused_unread() {
     let ids = CountedIds::new(9);
     let port = Port::open(Services::default().ids(ids.clone()).resolver(Codes::new(1))).await;
-    for (path, len) in [("/terse.v1.Ids/NextIds", 70_000), ("/terse.v1.Ids/NextIds", 5_000_000), ("/terse.v1.Resolver/Resolve", 5_000_000)] {
+    for (path, len) in [("/terse.v1.Ids/NextIds", 70_000), ("/terse.v1.Ids/NextIds", 5_000_000), ("/terse.v1.Resolver/Resolve", 5_000_000)]
+    {
         let status = call(&port, path, timed(Count { count: 1, padding: vec![1; len] })).await.unwrap_err();
         assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{status:?}");
     }
@@ -150,7 +151,9 @@ async fn reflection_tells_of_every_service_and_of_the_click() {
     }
 }
 
-fn tokio_stream_of<T: Send + 'static>(items: impl IntoIterator<Item = T, IntoIter: Send + 'static>) -> impl futures_util::Stream<Item = T> + Send {
+fn tokio_stream_of<T: Send + 'static>(
+    items: impl IntoIterator<Item = T, IntoIter: Send + 'static>,
+) -> impl futures_util::Stream<Item = T> + Send {
     futures_util::stream::iter(items)
 }
 

@@ -16,7 +16,7 @@ pub(crate) use places::{Listen, PublicUrl, Scheme};
 pub(crate) use sections::{
     Analytics, Balance, Clicks, Client, Codes, Forwarded, Gateway, GeoIp, Limits, Links, Log, Redirect, Sqlite, Strategy, Tls,
 };
-pub(crate) use services::{Grpc, Ids, Kafka, Redis, Services};
+pub(crate) use services::{Grpc, Ids, Kafka, Redis, Scylla, Services};
 pub(crate) use urls::{Cache, ClicksUrl, Store};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) analytics: Analytics,
     pub(crate) geoip: GeoIp,
     pub(crate) sqlite: Sqlite,
+    pub(crate) scylla: Scylla,
     pub(crate) kafka: Kafka,
     pub(crate) redis: Redis,
     pub(crate) log: Log,
@@ -77,6 +78,7 @@ impl Default for Config {
             analytics: Analytics::default(),
             geoip: GeoIp::default(),
             sqlite: Sqlite::default(),
+            scylla: Scylla::default(),
             kafka: Kafka::default(),
             redis: Redis::default(),
             log: Log::default(),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use chassis::config::{Seconds, Text, Within};
+use chassis::config::{Millis, Seconds, Text, Within};
 use rpc::Endpoints;
 use serde::{Deserialize, Serialize};
 
@@ -89,7 +89,16 @@ pub(crate) struct Services {
 impl Default for Services {
     fn default() -> Self {
         let local = |port: u16| Text(EndpointList::local(port));
-        Self { ids: local(7001), links: local(7002), redirect: local(7003), analytics: local(7004), ca: None, cert: None, key: None, tls_name: "terse.internal".into() }
+        Self {
+            ids: local(7001),
+            links: local(7002),
+            redirect: local(7003),
+            analytics: local(7004),
+            ca: None,
+            cert: None,
+            key: None,
+            tls_name: "terse.internal".into(),
+        }
     }
 }
 
@@ -111,6 +120,24 @@ pub(crate) struct Kafka {
 impl Default for Kafka {
     fn default() -> Self {
         Self { partitions: Within::new(16) }
+    }
+}
+
+/// What statements may take. A statement that takes longer has failed, or its outcome is found out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scylla {
+    /// One read that a redirect waits for.
+    pub(crate) read_timeout_ms: Millis,
+    /// One attempt at a write.
+    pub(crate) write_timeout_ms: Millis,
+    /// All attempts at a conditional write, and finding out what became of them.
+    pub(crate) settle_timeout_ms: Millis,
+}
+
+impl Default for Scylla {
+    fn default() -> Self {
+        Self { read_timeout_ms: Millis::new(150), write_timeout_ms: Millis::new(600), settle_timeout_ms: Millis::new(900) }
     }
 }
 

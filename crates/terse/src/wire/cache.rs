@@ -1,17 +1,21 @@
 //! What processes share beside the stores: cached links, news of them, limits, salts, live counts. Redis, or the memory of one process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use backends::file::salt_store::FileSaltStore;
 use backends::{kafka, memory, redis};
 use chassis::config::Loaded;
 use chassis::{Check, Lifecycle};
-use domain::{DomainNo, Slug};
 use domain::port::{LinkCache, LinkEvents, LiveCounts, RateLimiter, SaltStore};
+use domain::{DomainNo, Slug};
 
 use super::{check, entropy, options};
 use crate::config::{Cache, ClicksUrl, Config, Store};
+
+/// How long a start waits for Redis.
+const FIRST_ANSWER: Duration = Duration::from_secs(2);
 
 pub(super) struct Shared {
     pub(super) links: Arc<dyn LinkCache>,
@@ -39,25 +43,35 @@ impl Shared {
 }
 
 /// Nothing here has to answer for a process to start.
-pub(super) fn connect(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<Shared> {
+pub(super) async fn connect(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<Shared> {
     let config = &loaded.settings;
     let redis = match &config.cache.0 {
         Cache::Memory => None,
-        Cache::Redis(url) => Some(redis::Redis::start(url, options::redis(config, redis::Options::cache()), lifecycle).with_context(|| loaded.describe("cache"))?),
+        Cache::Redis(url) => Some(
+            redis::Redis::start(url, options::redis(config, redis::Options::cache()), lifecycle)
+                .with_context(|| loaded.describe("cache"))?,
+        ),
     };
     let counting = match config.limits_cache() {
         Cache::Memory => None,
         // Of its own, even on the same servers: what limits may take, redirects may not.
-        Cache::Redis(url) => {
-            Some(redis::Redis::start(&url, options::redis(config, redis::Options::limits()), lifecycle).with_context(|| loaded.describe("limits.url"))?)
-        }
+        Cache::Redis(url) => Some(
+            redis::Redis::start(&url, options::redis(config, redis::Options::limits()), lifecycle)
+                .with_context(|| loaded.describe("limits.url"))?,
+        ),
     };
+    for redis in redis.iter().chain(&counting) {
+        // It need not be there. If it is, nothing begins without it: no visitor is counted under a makeshift salt.
+        let _ = tokio::time::timeout(FIRST_ANSWER, redis.connected()).await;
+    }
     Ok(Shared {
         links: redis.as_ref().map_or_else(|| Arc::new(memory::NoLinkCache) as _, |redis| link_cache(config, redis)),
         events: events(loaded, redis.as_ref(), lifecycle)?,
         limiter: limiter(counting.as_ref()),
         salts: salts(loaded, counting.as_ref())?,
-        live: redis.as_ref().map_or_else(|| Arc::new(memory::NoLiveCounts) as _, |redis| Arc::new(redis::LiveCounts::new(redis.clone())) as _),
+        live: redis
+            .as_ref()
+            .map_or_else(|| Arc::new(memory::NoLiveCounts) as _, |redis| Arc::new(redis::LiveCounts::new(redis.clone())) as _),
         has_cache: redis.is_some(),
     })
 }
@@ -75,7 +89,8 @@ fn events(loaded: &Loaded<Config>, redis: Option<&redis::Redis>, lifecycle: &Lif
     let durable = match config.clicks() {
         ClicksUrl::File(_) => None,
         ClicksUrl::Kafka(url) => {
-            let events = kafka::LinkEvents::start(&url, kafka::LinkEventsOptions::default(), lifecycle).with_context(|| loaded.describe("clicks.url"))?;
+            let events = kafka::LinkEvents::start(&url, kafka::LinkEventsOptions::default(), lifecycle)
+                .with_context(|| loaded.describe("clicks.url"))?;
             Some(events as Arc<dyn LinkEvents>)
         }
     };
@@ -91,7 +106,11 @@ fn limiter(redis: Option<&redis::Redis>) -> Arc<dyn RateLimiter> {
     let local = Arc::new(memory::RateLimiter::new(&memory::RateLimiterOptions::default()));
     match redis {
         None => local,
-        Some(redis) => Arc::new(gateway::FallbackLimiter::new(Arc::new(redis::RateLimiter::new(redis.clone())), local, gateway::FallbackOptions::default())),
+        Some(redis) => Arc::new(gateway::FallbackLimiter::new(
+            Arc::new(redis::RateLimiter::new(redis.clone())),
+            local,
+            gateway::FallbackOptions::default(),
+        )),
     }
 }
 

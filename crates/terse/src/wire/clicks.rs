@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use backends::file::click_log::{self, FileClickLog, FileClickSource};
+use backends::kafka;
 use backends::mmdb::{Mmdb, NoGeo};
 use backends::system::SystemEntropy;
-use backends::kafka;
 use chassis::Lifecycle;
 use chassis::config::Loaded;
 use domain::port::{ClickLog, Geo, LiveCounts, StatsStore};

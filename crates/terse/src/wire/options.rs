@@ -106,8 +106,13 @@ pub(super) fn sqlite(config: &Config) -> backends::sqlite::Options {
     }
 }
 
-pub(super) fn scylla(_config: &Config) -> backends::scylla::Options {
-    backends::scylla::Options::default()
+pub(super) fn scylla(config: &Config) -> backends::scylla::Options {
+    backends::scylla::Options {
+        read_timeout: config.scylla.read_timeout_ms.0,
+        write_timeout: config.scylla.write_timeout_ms.0,
+        settle_timeout: config.scylla.settle_timeout_ms.0,
+        ..backends::scylla::Options::default()
+    }
 }
 
 pub(super) fn redis(config: &Config, of_kind: backends::redis::Options) -> backends::redis::Options {

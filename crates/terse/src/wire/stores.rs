@@ -9,9 +9,7 @@ use backends::system::SystemEntropy;
 use backends::{kafka, scylla};
 use chassis::Lifecycle;
 use chassis::config::Loaded;
-use domain::port::{
-    ClaimStore, ClickBudget, DomainStore, IssuedBounds, JobStore, KeyStore, LeaseStore, LinkStore, StatsStore, Takedowns,
-};
+use domain::port::{ClaimStore, ClickBudget, DomainStore, IssuedBounds, JobStore, KeyStore, LeaseStore, LinkStore, StatsStore, Takedowns};
 use serde::Serialize;
 
 use super::{clock, entropy, options};

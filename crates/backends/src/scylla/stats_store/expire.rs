@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use domain::port::PortResult;
 use domain::Subject;
+use domain::port::PortResult;
 
 use super::marks::{Found, List};
 use super::row::{BUCKETS, expiry_timestamp, first_slot, spans, subject_key, subject_of};

@@ -73,7 +73,13 @@ impl StatsStore {
         Ok(sums.into_iter().map(|(slot, sum)| (slot, sum.finish())).collect())
     }
 
-    pub(super) async fn read_rollups(&self, subject: &Subject, unit: RollupUnit, range: Range<u32>, want: Want) -> PortResult<Vec<(u32, Tally)>> {
+    pub(super) async fn read_rollups(
+        &self,
+        subject: &Subject,
+        unit: RollupUnit,
+        range: Range<u32>,
+        want: Want,
+    ) -> PortResult<Vec<(u32, Tally)>> {
         if range.is_empty() {
             return Ok(Vec::new());
         }

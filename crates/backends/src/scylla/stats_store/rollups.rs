@@ -25,11 +25,8 @@ impl StatsStore {
     pub(super) async fn write_rollups(&self, rollups: Vec<Rollup>) -> PortResult<()> {
         let writes = (0..rollups.len()).map(|index| self.write_rollup(&rollups[index]));
         let cleared: Vec<Option<Cleared>> = stream::iter(writes).buffer_unordered(READS).try_collect().await?;
-        let days: Vec<(u32, Subject)> = rollups
-            .iter()
-            .filter(|rollup| rollup.unit == RollupUnit::Day)
-            .map(|rollup| (rollup.number, rollup.subject.clone()))
-            .collect();
+        let days: Vec<(u32, Subject)> =
+            rollups.iter().filter(|rollup| rollup.unit == RollupUnit::Day).map(|rollup| (rollup.number, rollup.subject.clone())).collect();
         // Before the marks go: what is rolled up must be found when it expires.
         self.mark(List::Rolled, &days).await?;
         let cleared: Vec<Cleared> = cleared.into_iter().flatten().collect();
@@ -38,11 +35,8 @@ impl StatsStore {
             self.unmark(List::Marks, *day, key, marks)
         });
         stream::iter(unmark).buffer_unordered(READS).try_collect::<()>().await?;
-        let months: BTreeSet<(u32, &Subject)> = rollups
-            .iter()
-            .filter(|rollup| rollup.unit == RollupUnit::Month)
-            .map(|rollup| (rollup.number, &rollup.subject))
-            .collect();
+        let months: BTreeSet<(u32, &Subject)> =
+            rollups.iter().filter(|rollup| rollup.unit == RollupUnit::Month).map(|rollup| (rollup.number, &rollup.subject)).collect();
         for (month, subject) in months {
             self.check_month(subject, month).await?;
         }
@@ -77,7 +71,8 @@ impl StatsStore {
         let counts = rollup.tally.counts;
         let at = rollup_timestamp(RollupUnit::Day, rollup.number, counts.clicks);
         for whose in Self::lists_of(seen) {
-            let values = (whose.as_str(), int(rollup.number), class(counts.clicks), id(link), count(counts.clicks), count(counts.humans), at);
+            let values =
+                (whose.as_str(), int(rollup.number), class(counts.clicks), id(link), count(counts.clicks), count(counts.humans), at);
             self.cql.write(&self.statements.put_top, values).await?;
         }
         Ok(())

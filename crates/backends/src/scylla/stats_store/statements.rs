@@ -80,8 +80,10 @@ impl Statements {
     pub(super) async fn prepare(cql: &Scylla) -> Result<Self, OpenError> {
         let write = async |op, text: &str| cql.prepare(Mode::Aggregate, op, text).await;
         let read = async |op, text: &str| cql.prepare(Mode::AggregateRead, op, text).await;
-        let subjects = |table: &str| format!("SELECT subject, marker, at FROM {table} WHERE day = ? AND bucket = ? AND subject > ? LIMIT ?");
-        let put_subject = |table: &str| format!("INSERT INTO {table} (day, bucket, subject, marker, at) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?");
+        let subjects =
+            |table: &str| format!("SELECT subject, marker, at FROM {table} WHERE day = ? AND bucket = ? AND subject > ? LIMIT ?");
+        let put_subject =
+            |table: &str| format!("INSERT INTO {table} (day, bucket, subject, marker, at) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?");
         let drop_subject =
             |table: &str| format!("DELETE FROM {table} USING TIMESTAMP ? WHERE day = ? AND bucket = ? AND subject = ? AND marker = ?");
         Ok(Self {
@@ -89,16 +91,19 @@ impl Statements {
             put_part_of_link: write("cql: put a part", PART_OF_LINK).await?,
             slots: ByWant::prepare(cql, "cql: slots", SLOTS).await?,
             seen: read("cql: parts seen", "SELECT upto, owner FROM click_parts WHERE subject = ? AND span = ?").await?,
-            part_keys: read("cql: keys of parts", "SELECT slot, source, chunk FROM click_parts WHERE subject = ? AND span = ? LIMIT ?").await?,
+            part_keys: read("cql: keys of parts", "SELECT slot, source, chunk FROM click_parts WHERE subject = ? AND span = ? LIMIT ?")
+                .await?,
             drop_span: write("cql: expire a day", "DELETE FROM click_parts USING TIMESTAMP ? WHERE subject = ? AND span = ?").await?,
-            drop_slots: write("cql: expire slots", "DELETE FROM click_parts USING TIMESTAMP ? WHERE subject = ? AND span = ? AND slot < ?").await?,
+            drop_slots: write("cql: expire slots", "DELETE FROM click_parts USING TIMESTAMP ? WHERE subject = ? AND span = ? AND slot < ?")
+                .await?,
             drop_part: write(
                 "cql: expire a part",
                 "DELETE FROM click_parts USING TIMESTAMP ? WHERE subject = ? AND span = ? AND slot = ? AND source = ? AND chunk = ?",
             )
             .await?,
             progress: read("cql: progress", "SELECT next FROM click_progress WHERE log = ? AND part = ?").await?,
-            put_progress: write("cql: put progress", "INSERT INTO click_progress (log, part, next) VALUES (?, ?, ?) USING TIMESTAMP ?").await?,
+            put_progress: write("cql: put progress", "INSERT INTO click_progress (log, part, next) VALUES (?, ?, ?) USING TIMESTAMP ?")
+                .await?,
             setting: read("cql: setting", "SELECT value FROM click_settings WHERE name = ?").await?,
             put_setting: write("cql: put a setting", "INSERT INTO click_settings (name, value) VALUES (?, ?) USING TIMESTAMP ?").await?,
             mark: write("cql: mark a day", &put_subject("click_marks")).await?,
@@ -109,17 +114,21 @@ impl Statements {
             drop_rolled: write("cql: drop a rolled-up day", &drop_subject("click_rolled")).await?,
             rolled: read("cql: rolled-up days", &subjects("click_rolled")).await?,
             days: read("cql: days", "SELECT day, marker, at FROM click_days WHERE list = ?").await?,
-            put_day: write("cql: put a day", "INSERT INTO click_days (list, day, marker, at) VALUES (?, ?, ?, ?) USING TIMESTAMP ?").await?,
-            drop_day: write("cql: drop a day", "DELETE FROM click_days USING TIMESTAMP ? WHERE list = ? AND day = ? AND marker = ?").await?,
+            put_day: write("cql: put a day", "INSERT INTO click_days (list, day, marker, at) VALUES (?, ?, ?, ?) USING TIMESTAMP ?")
+                .await?,
+            drop_day: write("cql: drop a day", "DELETE FROM click_days USING TIMESTAMP ? WHERE list = ? AND day = ? AND marker = ?")
+                .await?,
             put_rollup: write("cql: put a roll-up", ROLLUP).await?,
             rollups: ByWant::prepare(cql, "cql: roll-ups", ROLLUPS).await?,
-            rolled_seen: read("cql: seen of a roll-up", "SELECT seen FROM click_rollups WHERE subject = ? AND unit = ? AND number = ?").await?,
+            rolled_seen: read("cql: seen of a roll-up", "SELECT seen FROM click_rollups WHERE subject = ? AND unit = ? AND number = ?")
+                .await?,
             rolled_clicks: read(
                 "cql: clicks of roll-ups",
                 "SELECT number, clicks, humans FROM click_rollups WHERE subject = ? AND unit = ? AND number >= ? AND number < ?",
             )
             .await?,
-            list_top: write("cql: list a link", "INSERT INTO click_top (subject, day, class, link) VALUES (?, ?, ?, ?) USING TIMESTAMP ?").await?,
+            list_top: write("cql: list a link", "INSERT INTO click_top (subject, day, class, link) VALUES (?, ?, ?, ?) USING TIMESTAMP ?")
+                .await?,
             put_top: write(
                 "cql: put a link's day",
                 "INSERT INTO click_top (subject, day, class, link, clicks, humans) VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",

@@ -31,6 +31,13 @@ impl Servers {
             ("TERSE__REDIS__PREFIX".into(), format!("{name}:")),
             ("TERSE__CLICKS__URL".into(), format!("kafka://{kafka}/{name}.clicks?link_events={name}.link-events&group={name}")),
             ("TERSE__KAFKA__PARTITIONS".into(), "4".into()),
+            // A conditional write here, on two cores that the servers share with the tests, takes up to a hundred times
+            // what it takes on machines meant for it; what must hold in time has tests of its own.
+            ("TERSE__SCYLLA__READ_TIMEOUT_MS".into(), "2000".into()),
+            ("TERSE__SCYLLA__WRITE_TIMEOUT_MS".into(), "5000".into()),
+            ("TERSE__SCYLLA__SETTLE_TIMEOUT_MS".into(), "8000".into()),
+            ("TERSE__GATEWAY__REDIRECT_DEADLINE_MS".into(), "3000".into()),
+            ("TERSE__GATEWAY__API_DEADLINE_MS".into(), "10000".into()),
         ]
     }
 }
