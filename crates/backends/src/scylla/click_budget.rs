@@ -93,7 +93,7 @@ impl Port for ClickBudget {
         let _turn = self.stripes.enter(&link).await;
         let mut row = self.row(link).await?;
         for _ in 0..ATTEMPTS {
-            let known = row.unwrap_or(Row { max: count(max), used: 0 });
+            let known = row.unwrap_or_else(|| Row { max: count(max), used: 0 });
             let taken = u32::try_from(known.left()).unwrap_or(u32::MAX).min(wanted);
             if taken == 0 {
                 return Ok(0);

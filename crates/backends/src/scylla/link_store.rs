@@ -208,7 +208,7 @@ impl Port for LinkStore {
         let lower = typed.to_ascii_lowercase();
         let (typed, lower) =
             futures_util::future::try_join(self.read(&self.find, domain, typed), self.read(&self.find, domain, &lower)).await?;
-        Ok(typed.or(lower.filter(|link| link.code.kind() == CodeKind::Alias)))
+        Ok(typed.or_else(|| lower.filter(|link| link.code.kind() == CodeKind::Alias)))
     }
 
     async fn get(&self, id: LinkId) -> PortResult<Option<Link>> {

@@ -35,19 +35,19 @@ pub(super) enum Reach {
 /// How a statement is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// LOCAL_QUORUM, in `read_timeout`, hedged: what a redirect waits for.
+    /// `LOCAL_QUORUM`, in `read_timeout`, hedged: what a redirect waits for.
     HotRead,
-    /// LOCAL_QUORUM, in `list_timeout`.
+    /// `LOCAL_QUORUM`, in `list_timeout`.
     Read,
     /// Sees, and finishes, every conditional statement begun before.
     SerialRead(Reach),
-    /// LOCAL_QUORUM, with the servers' timestamps: for rows that are written once and never change.
+    /// `LOCAL_QUORUM`, with the servers' timestamps: for rows that are written once and never change.
     Write,
     /// `… IF …`
     Condition(Reach),
     /// `… USING TIMESTAMP …`: the larger one wins, in whatever order they arrive.
     Aggregate,
-    /// LOCAL_QUORUM, in `list_timeout`, beside the aggregates.
+    /// `LOCAL_QUORUM`, in `list_timeout`, beside the aggregates.
     AggregateRead,
 }
 
@@ -113,11 +113,19 @@ impl Scylla {
         statement.set_consistency(match mode {
             Mode::SerialRead(Reach::Everywhere) => Consistency::Serial,
             Mode::SerialRead(Reach::Home) => Consistency::LocalSerial,
-            _ => Consistency::LocalQuorum,
+            Mode::HotRead | Mode::Read | Mode::Write | Mode::Condition(_) | Mode::Aggregate | Mode::AggregateRead => {
+                Consistency::LocalQuorum
+            }
         });
         statement.set_serial_consistency(Some(match mode {
             Mode::Condition(Reach::Home) | Mode::SerialRead(Reach::Home) => SerialConsistency::LocalSerial,
-            _ => SerialConsistency::Serial,
+            Mode::HotRead
+            | Mode::Read
+            | Mode::Write
+            | Mode::Condition(Reach::Everywhere)
+            | Mode::SerialRead(Reach::Everywhere)
+            | Mode::Aggregate
+            | Mode::AggregateRead => SerialConsistency::Serial,
         }));
         statement.set_request_timeout(Some(timeout));
         statement.set_retry_policy(Some(Arc::new(FallthroughRetryPolicy)));

@@ -106,7 +106,7 @@ pub(super) fn merge(slots: Vec<Vec<Entry>>, limit: usize) -> (Vec<Entry>, bool) 
     let full = slots.iter().filter(|slot| slot.len() >= limit);
     let floor = full.filter_map(|slot| slot.last()).map(|entry| entry.id).max();
     let mut entries: Vec<Entry> = slots.into_iter().flatten().filter(|entry| floor.is_none_or(|floor| entry.id > floor)).collect();
-    entries.sort_by(|a, b| b.id.cmp(&a.id));
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.id));
     (entries, floor.is_some())
 }
 

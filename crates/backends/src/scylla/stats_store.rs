@@ -39,6 +39,7 @@ const LATE: Duration = Duration::from_hours(7 * 24);
 
 /// What timestamp a part is written with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::manual_non_exhaustive, reason = "the hidden one is for tests that show why the other is right")]
 pub enum PartStamps {
     /// The start of the slot, plus how much of the chunk is counted.
     Counted,
@@ -173,15 +174,12 @@ impl StatsStore {
         let upto = i64::from(part.upto);
         let (visitors, dimensions) = (tally.visitors.as_slice(), dimensions.as_slice());
         let statements = &self.statements;
-        match &part.owner {
-            Some(owner) => {
-                let values = (key.0, key.1, key.2, key.3, key.4, upto, clicks, humans, dimensions, visitors, owner.as_str(), at);
-                self.cql.write(&statements.put_part_of_link, values).await
-            }
-            None => {
-                let values = (key.0, key.1, key.2, key.3, key.4, upto, clicks, humans, dimensions, visitors, at);
-                self.cql.write(&statements.put_part, values).await
-            }
+        if let Some(owner) = &part.owner {
+            let values = (key.0, key.1, key.2, key.3, key.4, upto, clicks, humans, dimensions, visitors, owner.as_str(), at);
+            self.cql.write(&statements.put_part_of_link, values).await
+        } else {
+            let values = (key.0, key.1, key.2, key.3, key.4, upto, clicks, humans, dimensions, visitors, at);
+            self.cql.write(&statements.put_part, values).await
         }
     }
 

@@ -143,7 +143,7 @@ fn parse_node(text: &str) -> Result<String, UrlError> {
         Some(rest) => {
             let (address, port) = rest.split_once(']').ok_or_else(wrong)?;
             address.parse::<std::net::Ipv6Addr>().map_err(|_| wrong())?;
-            (format!("[{address}]"), port.strip_prefix(':').or(port.is_empty().then_some("")).ok_or_else(wrong)?)
+            (format!("[{address}]"), port.strip_prefix(':').or_else(|| port.is_empty().then_some("")).ok_or_else(wrong)?)
         }
         None => match text.split_once(':') {
             Some((host, port)) => (host.to_owned(), if port.is_empty() { return Err(wrong()) } else { port }),

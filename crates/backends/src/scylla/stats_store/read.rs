@@ -1,6 +1,6 @@
 //! Reading quarter-hours and roll-ups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use domain::port::{PortResult, RollupUnit, Tally, TallySum, Want};
@@ -50,9 +50,9 @@ impl StatsStore {
 
     pub(super) async fn days_with_rows(&self, subject: &Subject, range: Range<u32>) -> PortResult<Vec<u32>> {
         // Marks first: what is rolled up meanwhile is found by its roll-up.
-        let mut days: BTreeMap<u32, ()> = self.days(List::Marks).await?.range(range.clone()).map(|(day, _)| (*day, ())).collect();
-        days.extend(self.rolled_counts(&subject_key(subject), RollupUnit::Day, range).await?.into_keys().map(|day| (day, ())));
-        Ok(days.into_keys().collect())
+        let mut days: BTreeSet<u32> = self.days(List::Marks).await?.range(range.clone()).map(|(day, _)| *day).collect();
+        days.extend(self.rolled_counts(&subject_key(subject), RollupUnit::Day, range).await?.into_keys());
+        Ok(days.into_iter().collect())
     }
 
     async fn read_span(&self, subject: &Subject, span: i32, (from, to): (Slot, Slot), want: Want) -> PortResult<BTreeMap<Slot, Tally>> {
