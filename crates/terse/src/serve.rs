@@ -92,7 +92,7 @@ fn bind_door(role: Role, loaded: &Loaded<Config>) -> anyhow::Result<TcpListener>
     match role.door() {
         Door::Public => bind(loaded, "listen", config.listen.0),
         Door::Grpc { usual_port } => {
-            let listen = config.grpc.listen.as_ref().map_or(Listen::local(usual_port), |listen| listen.0);
+            let listen = config.grpc.listen.as_ref().map_or_else(|| Listen::local(usual_port), |listen| listen.0);
             bind(loaded, "grpc.listen", listen)
         }
     }

@@ -126,6 +126,7 @@ impl Default for Kafka {
 /// What statements may take. A statement that takes longer has failed, or its outcome is found out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the unit is the end of each name, and all are timeouts so far")]
 pub(crate) struct Scylla {
     /// One read that a redirect waits for.
     pub(crate) read_timeout_ms: Millis,

@@ -116,7 +116,8 @@ pub(super) fn scylla(config: &Config) -> backends::scylla::Options {
 }
 
 pub(super) fn redis(config: &Config, of_kind: backends::redis::Options) -> backends::redis::Options {
-    backends::redis::Options { prefix: config.redis.prefix.clone(), ..of_kind }
+    let prefix = config.redis.prefix.clone();
+    backends::redis::Options { prefix, ..of_kind }
 }
 
 pub(super) fn link_cache(config: &Config) -> backends::redis::LinkCacheOptions {

@@ -48,7 +48,7 @@ pub(crate) async fn open(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyh
     match loaded.settings.store() {
         Store::Sqlite(path) => open_files(loaded, &path),
         Store::Scylla(url) => {
-            let opened = open_keyspace(&url, options::scylla(&loaded.settings), lifecycle).await;
+            let opened = Box::pin(open_keyspace(&url, options::scylla(&loaded.settings), lifecycle)).await;
             opened.with_context(|| loaded.describe("store"))
         }
     }
@@ -74,7 +74,7 @@ fn open_files(loaded: &Loaded<Config>, path: &Path) -> anyhow::Result<Stores> {
 }
 
 async fn open_keyspace(url: &scylla::Url, options: scylla::Options, lifecycle: &Lifecycle) -> Result<Stores, scylla::OpenError> {
-    let opened = scylla::open_links(url, options, clock(), entropy(), lifecycle).await?;
+    let opened = Box::pin(scylla::open_links(url, options, clock(), entropy(), lifecycle)).await?;
     let stats = scylla::open_stats(opened.scylla(), clock(), &SystemEntropy, scylla::PartStamps::Counted).await?;
     Ok(Stores {
         links: opened.links,
@@ -128,8 +128,8 @@ pub(crate) async fn migrate(loaded: &Loaded<Config>) -> anyhow::Result<Vec<Step>
             before
         }
         Store::Scylla(url) => {
-            let version = scylla::inspect(&url, options::scylla(config)).await.with_context(|| loaded.describe("store"))?;
-            scylla::migrate(&url, options::scylla(config)).await.with_context(|| loaded.describe("store"))?;
+            let version = Box::pin(scylla::inspect(&url, options::scylla(config))).await.with_context(|| loaded.describe("store"))?;
+            Box::pin(scylla::migrate(&url, options::scylla(config))).await.with_context(|| loaded.describe("store"))?;
             vec![Step { place: format!("keyspace {}", url.keyspace()), from: version.found.into(), to: version.known.into() }]
         }
     };
