@@ -48,7 +48,7 @@ pub(super) async fn connect(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> a
     let redis = match &config.cache.0 {
         Cache::Memory => None,
         Cache::Redis(url) => Some(
-            redis::Redis::start(url, options::redis(config, redis::Options::cache()), lifecycle)
+            redis::Redis::start(url, options::redis(config, &redis::Options::cache()), lifecycle)
                 .with_context(|| loaded.describe("cache"))?,
         ),
     };
@@ -56,7 +56,7 @@ pub(super) async fn connect(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> a
         Cache::Memory => None,
         // Of its own, even on the same servers: what limits may take, redirects may not.
         Cache::Redis(url) => Some(
-            redis::Redis::start(&url, options::redis(config, redis::Options::limits()), lifecycle)
+            redis::Redis::start(&url, options::redis(config, &redis::Options::limits()), lifecycle)
                 .with_context(|| loaded.describe("limits.url"))?,
         ),
     };

@@ -115,9 +115,9 @@ pub(super) fn scylla(config: &Config) -> backends::scylla::Options {
     }
 }
 
-pub(super) fn redis(config: &Config, of_kind: backends::redis::Options) -> backends::redis::Options {
+pub(super) fn redis(config: &Config, of_kind: &backends::redis::Options) -> backends::redis::Options {
     let prefix = config.redis.prefix.clone();
-    backends::redis::Options { prefix, ..of_kind }
+    backends::redis::Options { prefix, ..of_kind.clone() }
 }
 
 pub(super) fn link_cache(config: &Config) -> backends::redis::LinkCacheOptions {
