@@ -29,7 +29,7 @@ pub(crate) fn patient() -> Options {
         read_timeout: Duration::from_secs(10),
         list_timeout: Duration::from_secs(20),
         write_timeout: Duration::from_secs(15),
-        settle_timeout: Duration::from_secs(60),
+        settle_timeout: Duration::from_mins(1),
         ..Options::default()
     }
 }
