@@ -51,3 +51,53 @@ impl<'frame, 'metadata> Fields<'frame, 'metadata> {
         self.0.iter().find(|column| column.spec.name() == name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use scylla::deserialize::FrameSlice;
+    use scylla::frame::response::result::{ColumnType, NativeType, TableSpec};
+
+    use super::*;
+
+    const TABLE: TableSpec<'static> = TableSpec::borrowed("terse", "links");
+
+    fn bytes(values: &[Option<&[u8]>]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        for value in values {
+            let len = value.map_or(-1, |value| i32::try_from(value.len()).unwrap());
+            frame.extend(len.to_be_bytes());
+            frame.extend(value.unwrap_or_default());
+        }
+        frame
+    }
+
+    /// What a row of an answer says: applied, and the id that stood there.
+    fn read(columns: &[(&'static str, NativeType)], values: &[Option<&[u8]>]) -> (bool, Option<i64>) {
+        let specs: Vec<_> = columns.iter().map(|(name, kind)| ColumnSpec::borrowed(name, ColumnType::Native(kind.clone()), TABLE)).collect();
+        let frame = bytes::Bytes::from(bytes(values));
+        let fields = Fields::deserialize(ColumnIterator::new(&specs, FrameSlice::new(&frame))).unwrap();
+        (fields.need("[applied]").unwrap(), fields.get("id").unwrap())
+    }
+
+    #[test]
+    fn answers_are_read_alike_from_both_servers() {
+        let (applied, id, code) = (("[applied]", NativeType::Boolean), ("id", NativeType::BigInt), ("code", NativeType::Text));
+        let seven = 7_i64.to_be_bytes();
+        // Cassandra, applied: nothing but the word.
+        assert_eq!(read(std::slice::from_ref(&applied), &[Some(&[1])]), (true, None));
+        // ScyllaDB, applied: the old row, which is not there.
+        assert_eq!(read(&[applied.clone(), code.clone(), id.clone()], &[Some(&[1]), None, None]), (true, None));
+        // Both, not applied, in whatever order.
+        assert_eq!(read(&[applied.clone(), code.clone(), id.clone()], &[Some(&[0]), Some(b"x"), Some(&seven)]), (false, Some(7)));
+        assert_eq!(read(&[id, code, applied], &[Some(&seven), Some(b"x"), Some(&[0])]), (false, Some(7)));
+    }
+
+    #[test]
+    fn another_type_is_an_error() {
+        let specs = [ColumnSpec::borrowed("id", ColumnType::Native(NativeType::Text), TABLE)];
+        let frame = bytes::Bytes::from(bytes(&[Some(b"x")]));
+        let fields = Fields::deserialize(ColumnIterator::new(&specs, FrameSlice::new(&frame))).unwrap();
+        assert!(fields.get::<i64>("id").is_err() && fields.need::<&str>("other").is_err());
+        assert_eq!(fields.need::<&str>("id").unwrap(), "x");
+    }
+}

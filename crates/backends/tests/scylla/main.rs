@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![expect(clippy::large_futures, reason = "each test opens sessions of its own, once")]
 
+mod admin;
 mod contracts;
+mod proxy;
 mod rows;
 mod schema;
 mod stats;
+mod unclear;
 mod world;

@@ -192,5 +192,9 @@ impl World {
 }
 
 pub(crate) async fn open(url: &Url, lifecycle: &Lifecycle) -> Stores {
-    open_links(url, patient(), Arc::new(SystemClock), Arc::new(SystemEntropy), lifecycle).await.unwrap()
+    open_with(url, patient(), lifecycle).await
+}
+
+pub(crate) async fn open_with(url: &Url, options: Options, lifecycle: &Lifecycle) -> Stores {
+    open_links(url, options, Arc::new(SystemClock), Arc::new(SystemEntropy), lifecycle).await.unwrap()
 }

@@ -61,21 +61,20 @@ fn topic(loaded: &Loaded<Config>) -> anyhow::Result<kafka::Url> {
 }
 
 impl Source {
-    /// Counts what is read, until the process drains.
+    /// Counts what is read, until the process drains. Where others count too: the handle that says which of them leads.
     pub(super) fn consume(
         self,
         store: Arc<dyn StatsStore>,
         live: Arc<dyn LiveCounts>,
         options: analytics::consumer::Options,
         lifecycle: &Lifecycle,
-    ) {
+    ) -> Option<analytics::feed::Handle> {
         match self {
             Self::File(source) => {
                 analytics::consumer::Service::new(*source, store, clock(), options).spawn(lifecycle);
+                None
             }
-            Self::Kafka(feed) => {
-                analytics::feed::Service::new(*feed, store, live, clock(), options).spawn(lifecycle);
-            }
+            Self::Kafka(feed) => Some(analytics::feed::Service::new(*feed, store, live, clock(), options).spawn(lifecycle)),
         }
     }
 }

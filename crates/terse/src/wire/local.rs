@@ -79,8 +79,14 @@ pub(super) fn analytics(
     lifecycle: &Lifecycle,
 ) -> (Arc<dyn Stats>, Arc<dyn History>) {
     let (config, store) = (&loaded.settings, &stores.stats);
-    source.consume(store.clone(), shared.live.clone(), options::consumer(config), lifecycle);
-    analytics::rollup::Service::new(store.clone(), clock(), options::rollup(config)).spawn(lifecycle);
+    let leads = source.consume(store.clone(), shared.live.clone(), options::consumer(config), lifecycle);
+    let rollup = analytics::rollup::Service::new(store.clone(), clock(), options::rollup(config));
+    // A month is the sum of its days: two who add them up at once would each miss the other's.
+    let rollup = match leads {
+        Some(handle) => rollup.led_by(handle),
+        None => rollup,
+    };
+    rollup.spawn(lifecycle);
     let history = analytics::history::Service::new(store.clone(), clock());
     (Arc::new(analytics::Service::new(store.clone(), clock())), Arc::new(history))
 }
