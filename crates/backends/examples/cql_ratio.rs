@@ -203,10 +203,10 @@ async fn main() -> Outcome<()> {
     let lifecycle = Lifecycle::new(Duration::from_secs(5));
     let stores = open_links(&url, options, Arc::new(SystemClock), Arc::new(SystemEntropy), &lifecycle).await?;
     let bare = Bare::new(&servers, url.keyspace()).await?;
-    let warm = round(1_000, &stores, &bare).await;
+    let warm = Box::pin(round(1_000, &stores, &bare)).await;
     let mut rounds = Vec::new();
     for number in 0..u64::try_from(ROUNDS)? {
-        rounds.push(round(number, &stores, &bare).await?);
+        rounds.push(Box::pin(round(number, &stores, &bare)).await?);
     }
     warm?;
     report(&rounds);

@@ -6,7 +6,7 @@
 //! - `maxmemory` with `maxmemory-policy allkeys-lfu` (or `allkeys-lru`) for a cache: links are evicted by
 //!   the bucket, the least used first. `save ""` and `appendonly no`: nothing here needs a disk, and salts
 //!   must never reach one.
-//! - `hash-max-listpack-value 512`: buckets stay packed ([`link_cache`]). With the default of 64 all is as
+//! - `hash-max-listpack-value 512`: buckets stay packed (`link_cache.rs`). With the default of 64 all is as
 //!   right, but most links take the memory of plain keys.
 //! - Limits and salts on a Redis of their own: `maxmemory-policy noeviction`.
 //! - `cluster-node-timeout 5000`, `cluster-require-full-coverage no`, `cluster-allow-reads-when-down yes`.

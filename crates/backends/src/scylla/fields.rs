@@ -73,7 +73,8 @@ mod tests {
 
     /// What a row of an answer says: applied, and the id that stood there.
     fn read(columns: &[(&'static str, NativeType)], values: &[Option<&[u8]>]) -> (bool, Option<i64>) {
-        let specs: Vec<_> = columns.iter().map(|(name, kind)| ColumnSpec::borrowed(name, ColumnType::Native(kind.clone()), TABLE)).collect();
+        let specs: Vec<_> =
+            columns.iter().map(|(name, kind)| ColumnSpec::borrowed(name, ColumnType::Native(kind.clone()), TABLE)).collect();
         let frame = bytes::Bytes::from(bytes(values));
         let fields = Fields::deserialize(ColumnIterator::new(&specs, FrameSlice::new(&frame))).unwrap();
         (fields.need("[applied]").unwrap(), fields.get("id").unwrap())

@@ -6,7 +6,7 @@
 //! that bring an explicit `USING TIMESTAMP`. No statement is retried by the driver; what an ambiguous answer
 //! means is decided where the statement is sent.
 //!
-//! A new port: a file with its statements ([`Scylla::prepare`]) and rows ([`Fields`]), its tables in a step
+//! A new port: a file with its statements (`Scylla::prepare`) and rows (`fields.rs`), its tables in a step
 //! of `schema.rs`, a field in `stores.rs`.
 
 mod bounds;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use backends::scylla::{Options, Url};
 use domain::port::contract::join_all;
-use domain::port::{Budget, ClaimStore as _, ClickBudget as _, CodeRange, LeaseStore as _, LinkStore as _, Outcome, PortError, Takedowns as _};
+use domain::port::{
+    Budget, ClaimStore as _, ClickBudget as _, CodeRange, LeaseStore as _, LinkStore as _, Outcome, PortError, Takedowns as _,
+};
 use domain::port::{Claim, ClaimItem, ClaimKey, Claimed, Inserted, Replaced};
 use domain::{BlockReason, Code, DomainNo, Link, LinkId, Owner, State, Target, UnixMs};
 use scylla::client::session_builder::SessionBuilder;
