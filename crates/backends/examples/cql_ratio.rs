@@ -188,6 +188,10 @@ fn report(rounds: &[Round]) {
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
+    Box::pin(measure()).await
+}
+
+async fn measure() -> Outcome<()> {
     #[expect(clippy::disallowed_methods, reason = "where the test servers are is told by the environment")]
     let servers = std::env::var("TERSE_TEST_CQL").map_err(|_| "set TERSE_TEST_CQL=host:port")?;
     let url = Url::parse(&format!("scylla://{servers}/ratio_{:08x}?replication=1", SystemEntropy.u64() >> 32))?;
@@ -201,7 +205,7 @@ async fn main() -> Outcome<()> {
     };
     migrate(&url, options).await?;
     let lifecycle = Lifecycle::new(Duration::from_secs(5));
-    let stores = open_links(&url, options, Arc::new(SystemClock), Arc::new(SystemEntropy), &lifecycle).await?;
+    let stores = Box::pin(open_links(&url, options, Arc::new(SystemClock), Arc::new(SystemEntropy), &lifecycle)).await?;
     let bare = Bare::new(&servers, url.keyspace()).await?;
     let warm = Box::pin(round(1_000, &stores, &bare)).await;
     let mut rounds = Vec::new();

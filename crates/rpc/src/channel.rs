@@ -293,9 +293,24 @@ fn unreachable_address(address: SocketAddr) -> Error {
         .with_never_sent()
 }
 
-/// The request may have reached the service, and may have been served.
+/// The request may have reached the service, and may have been served, unless the service said that it was not.
 fn lost(error: hyper::Error) -> Error {
-    Error::new(Reason::Unavailable, "a service does not answer; try again").with_source(error)
+    let is_refused = is_refused(&error);
+    let error = Error::new(Reason::Unavailable, "a service does not answer; try again").with_source(error);
+    if is_refused { error.with_never_sent() } else { error }
+}
+
+/// A server that drains names the last stream it takes; later ones end with that `GOAWAY` of no error (RFC 9113, 6.8).
+fn is_refused(error: &hyper::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(h2) = cause.downcast_ref::<h2::Error>() {
+            let drains = h2.is_go_away() && h2.is_remote() && h2.reason() == Some(h2::Reason::NO_ERROR);
+            return drains || h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
+        }
+        source = cause.source();
+    }
+    false
 }
 
 /// Counts a call while it is under way, however it ends.

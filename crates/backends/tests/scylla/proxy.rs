@@ -39,7 +39,9 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // On the node's own address: the driver looks for the node it learns about there, at this port.
+        let node = servers().rsplit_once(':').unwrap().0.to_owned();
+        let listener = TcpListener::bind((node.as_str(), 0)).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let state = Arc::new(Mutex::new(State::default()));
         let shared = state.clone();

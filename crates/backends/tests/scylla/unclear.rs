@@ -53,7 +53,7 @@ fn claim(link: &Link) -> Claim {
 
 /// Gives an answer up soon, and has time enough to find out about it.
 fn quick() -> Options {
-    Options { write_timeout: Duration::from_secs(3), settle_timeout: Duration::from_secs(60), ..patient() }
+    Options { write_timeout: Duration::from_secs(3), settle_timeout: Duration::from_mins(1), ..patient() }
 }
 
 struct Wire {

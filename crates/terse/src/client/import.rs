@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -15,6 +16,8 @@ use super::table::cell;
 use crate::output::{Output, say, say_json};
 
 const BATCH_LEN: usize = 1_000;
+/// Before what was refused for now is sent again.
+const PAUSES: [Duration; 4] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
 /// Days of history in one request: its body stays below the server's limit.
 const DAYS_LEN: usize = 400;
 /// Bytes of one line: the longest link, its tags and ten years of days.
@@ -202,12 +205,27 @@ fn row(line: usize, link: &Map<String, Value>) -> Row {
     Row { line, body, state, id, history }
 }
 
+/// What the server cannot do now is asked for again, with longer and longer pauses.
 async fn send(api: &Api, batch: &[Row], summary: &mut Summary) -> anyhow::Result<()> {
+    let mut rows: Vec<&Row> = batch.iter().collect();
+    for pause in PAUSES {
+        rows = attempt(api, rows, false, summary).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        tokio::time::sleep(pause).await;
+    }
+    attempt(api, rows, true, summary).await.map(drop)
+}
+
+/// Answers the rows that may be tried again; at the last attempt they have failed.
+async fn attempt<'a>(api: &Api, batch: Vec<&'a Row>, is_last: bool, summary: &mut Summary) -> anyhow::Result<Vec<&'a Row>> {
+    let mut again = Vec::new();
     let links: Vec<_> = batch.iter().map(|row| &row.body).collect();
     let answer = api.post("/api/v1/links/bulk", &json!({ "links": links })).await?;
     let results = answer["results"].as_array().map(Vec::as_slice).unwrap_or_default();
     anyhow::ensure!(results.len() == batch.len(), "{} results for {} links", results.len(), batch.len());
-    for (row, result) in batch.iter().zip(results) {
+    for (row, result) in batch.into_iter().zip(results) {
         if result["link"].is_object() {
             complete(api, row, &result["link"]).await?;
             summary.made += 1;
@@ -217,12 +235,14 @@ async fn send(api: &Api, batch: &[Row], summary: &mut Summary) -> anyhow::Result
             // An import that was cut short may have made the link and not come to the rest.
             complete(api, row, &link).await?;
             summary.present += 1;
+        } else if !is_last && result["problem"]["code"] == "unavailable" {
+            again.push(row);
         } else {
             let problem = &result["problem"];
             summary.fail(row.line, &format!("{}: {}", cell(&problem["code"]), cell(&problem["detail"])));
         }
     }
-    Ok(())
+    Ok(again)
 }
 
 /// What a create cannot say: a link that is disabled, and what was counted before.

@@ -116,7 +116,7 @@ pub(super) fn class(clicks: u64) -> i32 {
 pub(super) fn class_floor(class: i32) -> u64 {
     let power = class.clamp(0, 126).unsigned_abs() / 2;
     let whole = 1_u64 << power;
-    if class % 2 == 1 { whole + whole * 2 / 5 } else { whole }
+    if class % 2 == 1 { u64::try_from(u128::from(whole) * 7 / 5).unwrap_or(u64::MAX) } else { whole }
 }
 
 /// The columns of a tally: what is not wanted is not read.
