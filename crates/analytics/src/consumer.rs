@@ -288,7 +288,8 @@ impl<S: ClickSource> Service<S> {
         if session.has_unstored() {
             self.flush(session, draining).await?;
         }
-        session.fold = Fold::new(offset / CLICK_CHUNK_LEN * CLICK_CHUNK_LEN, Some(session.stored));
+        let before = std::mem::replace(&mut session.fold, Fold::new(0, None));
+        session.fold = Fold::after(before, offset / CLICK_CHUNK_LEN * CLICK_CHUNK_LEN, Some(session.stored));
         Ok(())
     }
 
@@ -304,7 +305,7 @@ impl<S: ClickSource> Service<S> {
             // Only the last call moves the progress: it must never be ahead of a row.
             let offset = if is_last { session.next } else { session.stored };
             self.handles.parts.increment(u64::try_from(parts.len()).unwrap_or(u64::MAX));
-            self.apply(parts, offset, draining).await?;
+            self.apply(parts.into(), offset, draining).await?;
             if is_last {
                 break;
             }
@@ -324,7 +325,7 @@ impl<S: ClickSource> Service<S> {
     }
 
     /// Tries until it succeeds; once the process ends, one failure is enough: the log has it all.
-    async fn apply(&self, parts: Vec<domain::port::Part>, offset: u64, draining: &CancellationToken) -> PortResult<()> {
+    async fn apply(&self, parts: Arc<[domain::port::Part]>, offset: u64, draining: &CancellationToken) -> PortResult<()> {
         let position = LogPosition { log: self.source.log(), partition: self.source.partition(), offset };
         let mut pause = self.options.retry_min;
         loop {

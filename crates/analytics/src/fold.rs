@@ -11,6 +11,7 @@ use domain::limits::{CLICK_CHUNK_LEN, DIMENSION_VALUE_LEN_MAX, DIMENSION_VALUES_
 use domain::port::{Dimensions, OTHER, Part, Tally};
 use domain::visitors::Visitors;
 use domain::{Counts, Dimension, LinkId, LoggedClick, Owner, Slot, Subject};
+use foldhash::fast::RandomState;
 
 const UNKNOWN: &str = "unknown";
 const DIRECT: &str = "direct";
@@ -65,11 +66,13 @@ pub(crate) struct Fold {
     /// What the store already has: records below only rebuild the rows.
     stored: u64,
     truncated: Option<Truncated>,
-    rows: HashMap<Key, Row>,
+    rows: HashMap<Key, Row, RandomState>,
     dirty: Vec<Key>,
     words: Words,
     owners: HashMap<Owner, u32>,
     owner_names: Vec<Owner>,
+    /// Of one click.
+    values: Vec<(Dimension, u32)>,
 }
 
 impl Fold {
@@ -82,12 +85,24 @@ impl Fold {
             chunk,
             stored: stored.unwrap_or(0),
             truncated: (is_cut && counted_here).then_some(Truncated { last_slot: None }),
-            rows: HashMap::new(),
+            rows: HashMap::default(),
             dirty: Vec::new(),
             words: Words::default(),
             owners: HashMap::new(),
             owner_names: Vec::new(),
+            values: Vec::new(),
         }
+    }
+
+    /// The same, in the place of the chunk before: its memory is used again, unless it was far more than needed.
+    pub(crate) fn after(before: Self, start: u64, stored: Option<u64>) -> Self {
+        let Self { mut rows, mut dirty, values, .. } = before;
+        if rows.capacity() <= rows.len() * 4 {
+            rows.clear();
+            dirty.clear();
+            return Self { rows, dirty, values, ..Self::new(start, stored) };
+        }
+        Self::new(start, stored)
     }
 
     /// The first offset of the next chunk.
@@ -117,11 +132,11 @@ impl Fold {
         }
         let upto = u32::try_from(offset % CLICK_CHUNK_LEN).unwrap_or(u32::MAX).saturating_add(1);
         let owner = self.owner(&click.owner);
-        let values = self.words.of(click);
+        self.words.of(click, &mut self.values);
         for whose in [Whose::Everyone, Whose::Owner(owner), Whose::Link(click.link)] {
             let key = Key { whose, slot, apart };
             let row = self.rows.entry(key).or_default();
-            row.count(click, &values);
+            row.count(click, &self.values);
             row.upto = upto;
             row.owner = owner;
             if is_new && !row.dirty {
@@ -223,13 +238,13 @@ impl Row {
 /// The chunk's texts, each once.
 #[derive(Debug)]
 struct Words {
-    numbers: HashMap<CompactString, u32>,
+    numbers: HashMap<CompactString, u32, RandomState>,
     texts: Vec<CompactString>,
 }
 
 impl Default for Words {
     fn default() -> Self {
-        let mut words = Self { numbers: HashMap::new(), texts: Vec::new() };
+        let mut words = Self { numbers: HashMap::default(), texts: Vec::new() };
         words.number(OTHER);
         words
     }
@@ -252,7 +267,7 @@ impl Words {
 
     /// What a click counts for in each dimension. UTM values and bots are counted where there are any,
     /// everything else always.
-    fn of(&mut self, click: &LoggedClick) -> Vec<(Dimension, u32)> {
+    fn of(&mut self, click: &LoggedClick, into: &mut Vec<(Dimension, u32)>) {
         let country = click.country.map(|country| CompactString::new(country.as_str()));
         let language = click.language.map(|language| CompactString::new(language.as_str()));
         let values = [
@@ -268,7 +283,8 @@ impl Words {
             (Dimension::Bot, click.bot.as_str(), ""),
         ];
         let present = values.into_iter().map(|(dimension, value, absent)| (dimension, if value.is_empty() { absent } else { value }));
-        present.filter(|(_, value)| !value.is_empty()).map(|(dimension, value)| (dimension, self.number(value))).collect()
+        into.clear();
+        into.extend(present.filter(|(_, value)| !value.is_empty()).map(|(dimension, value)| (dimension, self.number(value))));
     }
 
     fn dimensions(&self, values: &[(u32, u32)]) -> Dimensions {

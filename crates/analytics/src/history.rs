@@ -51,7 +51,7 @@ impl Service {
                 // A sketch of a million visitors takes milliseconds: others come in between.
                 tokio::task::yield_now().await;
             }
-            self.store.apply(parts, LogPosition { log: LOG, partition: 0, offset: 0 }).await?;
+            self.store.apply(parts.into(), LogPosition { log: LOG, partition: 0, offset: 0 }).await?;
         }
         let sealed = self.sealed(link, days).await?;
         if sealed.is_empty() {

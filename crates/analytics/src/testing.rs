@@ -1,6 +1,7 @@
 //! A store in memory, simple enough to be right at a glance.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -55,10 +56,10 @@ fn only(mut tally: Tally, want: Want) -> Tally {
 
 #[async_trait]
 impl StatsStore for MemoryStats {
-    async fn apply(&self, parts: Vec<Part>, position: LogPosition) -> PortResult<()> {
+    async fn apply(&self, parts: Arc<[Part]>, position: LogPosition) -> PortResult<()> {
         let mut data = self.data();
         data.seen += 1;
-        for part in parts {
+        for part in parts.iter().cloned() {
             data.put(part, position);
         }
         let progress = data.progress.entry((position.log, position.partition)).or_default();

@@ -31,7 +31,7 @@ struct Sink(AtomicU64);
 
 #[async_trait]
 impl StatsStore for Sink {
-    async fn apply(&self, parts: Vec<Part>, position: LogPosition) -> PortResult<()> {
+    async fn apply(&self, parts: Arc<[Part]>, position: LogPosition) -> PortResult<()> {
         drop(parts);
         SEEN[usize::try_from(position.partition).unwrap_or(0) % PARTITIONS].store(position.offset, Ordering::Relaxed);
         self.0.fetch_add(1, Ordering::Relaxed);

@@ -6,9 +6,11 @@
 //! A second signal, or the end of the grace time, cuts all of it short.
 
 use std::fmt::Display;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -40,6 +42,8 @@ struct Inner {
     draining: CancellationToken,
     background_draining: CancellationToken,
     killed: CancellationToken,
+    /// Set before `killed` is cancelled: asking that takes a lock.
+    is_killed: AtomicBool,
     intake: TaskTracker,
     background: TaskTracker,
     failed: AtomicBool,
@@ -56,6 +60,22 @@ impl Drop for Latch {
     }
 }
 
+/// Runs `task` to its end; `None` when it is killed before. A task's waker is always the same, so that listening once is
+/// enough: a connection is polled for each request.
+async fn unless_killed<T>(inner: &Inner, task: impl Future<Output = T>) -> Option<T> {
+    let (mut task, mut killed) = (pin!(task), pin!(inner.killed.cancelled()));
+    let mut listens = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(outcome) = task.as_mut().poll(cx) {
+            return Poll::Ready(Some(outcome));
+        }
+        let looks = !listens || inner.is_killed.load(Ordering::Acquire);
+        listens = true;
+        if looks && killed.as_mut().poll(cx).is_ready() { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await
+}
+
 impl Lifecycle {
     /// `grace`: how long drain may take before what remains is cut off.
     pub fn new(grace: Duration) -> Self {
@@ -64,6 +84,7 @@ impl Lifecycle {
             draining,
             background_draining: CancellationToken::new(),
             killed: CancellationToken::new(),
+            is_killed: AtomicBool::new(false),
             intake: TaskTracker::new(),
             background: TaskTracker::new(),
             failed: AtomicBool::new(false),
@@ -115,13 +136,9 @@ impl Lifecycle {
             Stage::Background => &self.0.background,
         };
         tracker.spawn(async move {
-            let killed = inner.killed.clone();
-            let outcome = tokio::select! {
-                outcome = std::panic::AssertUnwindSafe(task).catch_unwind_into_error() => outcome,
-                () = killed.cancelled() => {
-                    tracing::warn!(task = name, "task cut off at the end of the grace time");
-                    return;
-                }
+            let Some(outcome) = unless_killed(&inner, std::panic::AssertUnwindSafe(task).catch_unwind_into_error()).await else {
+                tracing::warn!(task = name, "task cut off at the end of the grace time");
+                return;
             };
             match outcome {
                 Ok(Ok(())) => tracing::debug!(task = name, "task ended"),
@@ -146,6 +163,7 @@ impl Lifecycle {
         };
         if !drained {
             tracing::warn!(grace_s = self.0.grace.as_secs(), "drain cut short");
+            signals.0.is_killed.store(true, Ordering::Release);
             signals.0.killed.cancel();
         }
         u8::from(!drained || self.0.failed.load(Ordering::Acquire))

@@ -57,7 +57,7 @@ struct State {
     dice: Dice,
     /// Calls until the crash.
     fuel: u64,
-    earlier: Vec<(Vec<Part>, LogPosition)>,
+    earlier: Vec<(Arc<[Part]>, LogPosition)>,
 }
 
 impl World {
@@ -162,7 +162,7 @@ impl Store {
 
 #[async_trait]
 impl StatsStore for Store {
-    async fn apply(&self, parts: Vec<Part>, position: LogPosition) -> PortResult<()> {
+    async fn apply(&self, parts: Arc<[Part]>, position: LogPosition) -> PortResult<()> {
         let world = &self.0;
         world.step().await;
         let failed = |outcome| Err(PortError::new(PortErrorKind::Unavailable, "apply", outcome));
@@ -188,7 +188,7 @@ impl StatsStore for Store {
         } else {
             self.write(&parts, position);
         }
-        world.store.apply(Vec::new(), position).await?;
+        world.store.apply((Vec::new()).into(), position).await?;
         world.step().await;
         if world.roll(8) == 0 { failed(Outcome::Unknown) } else { Ok(()) }
     }

@@ -59,7 +59,7 @@ async fn world() -> World {
         }
         let rows = fold.sort_dirty();
         let position = LogPosition { log: LogId([1; 16]), partition: 0, offset: start + 1_500 };
-        store.apply(fold.parts(0, rows), position).await.unwrap();
+        store.apply((fold.parts(0, rows)).into(), position).await.unwrap();
     }
     let service = Service::new(store.clone(), Arc::new(At(NOW)));
     World { store, clicks, service }
@@ -166,7 +166,7 @@ async fn a_late_click_is_rolled_up_again() {
     fold.count(5 * CLICK_CHUNK_LEN, &late);
     fold.sort_dirty();
     let position = LogPosition { log: LogId([1; 16]), partition: 0, offset: 5 * CLICK_CHUNK_LEN + 1 };
-    world.store.apply(fold.parts(0, 10), position).await.unwrap();
+    world.store.apply((fold.parts(0, 10)).into(), position).await.unwrap();
     let mut clicks = world.clicks.clone();
     clicks.push(late);
     let world = World { clicks, ..world };

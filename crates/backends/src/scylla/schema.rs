@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use scylla::client::session::Session;
 use scylla::cluster::Node;
+use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
 use scylla::response::query_result::QueryRowsResult;
 use scylla::serialize::row::SerializeRow;
@@ -111,7 +112,13 @@ async fn found(url: &Url, session: &Session) -> Result<u32, OpenError> {
     if !tables.iter().any(|table| table == "schema_steps") {
         return Ok(0);
     }
-    let versions: Vec<i32> = read(session, "SELECT version FROM schema_steps WHERE part = 0", (), "version").await.map_err(failed)?;
+    let versions = read::<i32>(session, "SELECT version FROM schema_steps WHERE part = 0", (), "version").await;
+    let versions = match versions {
+        Ok(versions) => versions,
+        // Another one is making it: this server lists the table and cannot read it yet.
+        Err(source) if is_missing(source.as_ref()) => return Ok(0),
+        Err(source) => return Err(failed(source)),
+    };
     let found = versions.into_iter().filter_map(|version| u32::try_from(version).ok()).max().unwrap_or(0);
     if found <= known() {
         return Ok(found);
@@ -120,6 +127,12 @@ async fn found(url: &Url, session: &Session) -> Result<u32, OpenError> {
     let needs: Vec<String> = read(session, needs, (), "needs_terse").await.map_err(failed)?;
     let needs = needs.into_iter().next().unwrap_or_else(|| "of the version that wrote it".to_owned());
     Err(OpenError::Newer { url: url.to_string(), found, known: known(), needs })
+}
+
+/// Whether a server says that it does not know the table.
+fn is_missing(error: &(dyn StdError + Send + Sync + 'static)) -> bool {
+    let Some(ExecutionError::LastAttemptError(RequestAttemptError::DbError(kind, _))) = error.downcast_ref() else { return false };
+    matches!(kind, DbError::Invalid)
 }
 
 async fn record(session: &Session, version: u32, name: &str) -> Result<(), Source> {

@@ -216,10 +216,12 @@ impl StatsStore {
         Ok(())
     }
 
-    async fn apply_parts(&self, mut parts: Vec<Part>, position: LogPosition) -> PortResult<()> {
+    async fn apply_parts(&self, mut parts: Arc<[Part]>, position: LogPosition) -> PortResult<()> {
         if let Some(oldest) = parts.iter().map(|part| part.slot.day()).min() {
             let sealed = self.sealed_before(oldest).await?;
-            parts.retain(|part| part.slot.day() >= sealed);
+            if parts.iter().any(|part| part.slot.day() < sealed) {
+                parts = parts.iter().filter(|part| part.slot.day() >= sealed).cloned().collect();
+            }
         }
         self.write_parts(&parts, &position).await?;
         self.mark_parts(&parts).await?;
@@ -232,7 +234,7 @@ impl StatsStore {
 
 #[async_trait]
 impl Port for StatsStore {
-    async fn apply(&self, parts: Vec<Part>, position: LogPosition) -> PortResult<()> {
+    async fn apply(&self, parts: Arc<[Part]>, position: LogPosition) -> PortResult<()> {
         self.apply_parts(parts, position).await
     }
 

@@ -327,7 +327,7 @@ fn expire(db: &Connection, subjects: &[i64], before_day: u32, limit: usize) -> r
 
 #[async_trait]
 impl StatsStore for SqliteStats {
-    async fn apply(&self, parts: Vec<Part>, position: LogPosition) -> PortResult<()> {
+    async fn apply(&self, parts: Arc<[Part]>, position: LogPosition) -> PortResult<()> {
         self.file.write("sqlite: apply parts", move |db| apply(db, &parts, position)).await
     }
 

@@ -58,7 +58,7 @@ fn part(link: u64, slot: u32, clicks: u64) -> Part {
 #[tokio::test]
 async fn what_is_stored_is_there_after_a_restart() {
     let (folder, stats) = open();
-    stats.apply(vec![part(5, 96 * 20_000, 3)], position(70)).await.unwrap();
+    stats.apply(vec![part(5, 96 * 20_000, 3)].into(), position(70)).await.unwrap();
     stats.close().await;
     let stats = open_stats(&folder.path().join("stats.db"), Options::default()).unwrap();
     assert_eq!(stats.progress(position(0).log, 0).await.unwrap(), Some(70));

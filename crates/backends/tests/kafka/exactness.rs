@@ -82,7 +82,7 @@ impl Watched {
 
 #[async_trait]
 impl StatsStore for Watched {
-    async fn apply(&self, parts: Vec<Part>, position: LogPosition) -> PortResult<()> {
+    async fn apply(&self, parts: Arc<[Part]>, position: LogPosition) -> PortResult<()> {
         self.store.apply(parts, position).await?;
         let mut reached = self.reached.lock().unwrap();
         let reached = reached.entry(position.partition).or_default();

@@ -119,19 +119,19 @@ async fn faulty(first: &StatsStore, second: &StatsStore, flushes: &[Vec<Part>], 
         let mut parts = flushes[at].clone();
         if random.next(3) == 0 {
             parts.reverse();
-            store.apply(parts[..parts.len() / 2].to_vec(), position(0)).await.unwrap();
+            store.apply(parts[..parts.len() / 2].into(), position(0)).await.unwrap();
             at = at / 4 * 4;
             zombie.push(flushes[at].clone());
             continue;
         }
-        store.apply(parts.clone(), position(0)).await.unwrap();
+        store.apply(parts.clone().into(), position(0)).await.unwrap();
         zombie.push(parts);
         at += 1;
     }
     for _ in 0..12 {
         let late = zombie[random.next(zombie.len())].clone();
         let store = if random.next(2) == 0 { first } else { second };
-        store.apply(late, position(0)).await.unwrap();
+        store.apply(late.into(), position(0)).await.unwrap();
     }
 }
 
@@ -141,7 +141,7 @@ async fn schedules(stamps: PartStamps, seed: u64) -> (Vec<Vec<(Slot, Tally)>>, V
     let mut random = Random(seed);
     let flushes = flushes(&mut random);
     for parts in &flushes {
-        first.apply(parts.clone(), position(0)).await.unwrap();
+        first.apply(parts.clone().into(), position(0)).await.unwrap();
     }
     let clean = totals(&first).await;
     world.run("TRUNCATE click_parts").await;
@@ -192,28 +192,28 @@ async fn no_mark_is_lost_to_a_roll_up_under_way() {
     for point in 0..6_u32 {
         let subject = link(u64::from(point) + 1);
         let part_at = |upto: u32| part(&subject, slot(DAY, upto), 0, upto, 1);
-        consumer.apply(vec![part_at(1)], position(1)).await.unwrap();
+        consumer.apply(vec![part_at(1)].into(), position(1)).await.unwrap();
         let mut clicks = 1;
         if point == 1 {
-            consumer.apply(vec![part_at(2)], position(2)).await.unwrap();
+            consumer.apply(vec![part_at(2)].into(), position(2)).await.unwrap();
         }
         let seen = dirty(&roller, &subject).await.unwrap();
         if point == 2 {
-            consumer.apply(vec![part_at(2)], position(2)).await.unwrap();
+            consumer.apply(vec![part_at(2)].into(), position(2)).await.unwrap();
         }
         let rollup = sum_up(&roller, &seen).await;
         if point == 3 {
-            consumer.apply(vec![part_at(2)], position(2)).await.unwrap();
+            consumer.apply(vec![part_at(2)].into(), position(2)).await.unwrap();
         }
         let late = async {
             if point == 4 {
-                consumer.apply(vec![part_at(2)], position(2)).await.unwrap();
+                consumer.apply(vec![part_at(2)].into(), position(2)).await.unwrap();
             }
         };
         let (put, ()) = tokio::join!(roller.put_rollups(vec![rollup]), late);
         put.unwrap();
         if point == 5 {
-            consumer.apply(vec![part_at(2)], position(2)).await.unwrap();
+            consumer.apply(vec![part_at(2)].into(), position(2)).await.unwrap();
         }
         clicks += u64::from(point > 0);
         for found in roller.rollups(&subject, RollupUnit::Day, DAY, DAY + 1, Want::Counts).await.unwrap() {
@@ -239,7 +239,7 @@ async fn a_month_that_two_processes_wrote_at_once_is_not_shown_and_is_mended() {
     let subject = link(9);
     let month = 12 * 55 + 7;
     let day_of = |rollup: &Rollup| rollup.number;
-    one.apply(vec![part(&subject, slot(DAY, 1), 0, 1, 2), part(&subject, slot(DAY + 1, 1), 0, 2, 3)], position(2)).await.unwrap();
+    one.apply(vec![part(&subject, slot(DAY, 1), 0, 1, 2), part(&subject, slot(DAY + 1, 1), 0, 2, 3)].into(), position(2)).await.unwrap();
     let days = one.dirty_days(DAY + 2, 10).await.unwrap();
     assert_eq!(days.len(), 2);
     let of_month = |day: &Rollup| Rollup { unit: RollupUnit::Month, number: month, seen: 0, ..day.clone() };
@@ -268,7 +268,7 @@ async fn a_part_of_an_expired_day_is_hidden_wherever_it_comes_from() {
     let (old, new) = (open(&world, PartStamps::Counted).await, open(&world, PartStamps::Counted).await);
     let subject = Subject::Everyone;
     let parts = vec![part(&subject, slot(DAY, 1), 0, 1, 2), part(&subject, slot(DAY, 95), 0, 9, 3)];
-    old.apply(parts.clone(), position(2)).await.unwrap();
+    old.apply(parts.clone().into(), position(2)).await.unwrap();
     let seen = dirty(&new, &subject).await.unwrap();
     let rollup = sum_up(&new, &seen).await;
     new.put_rollups(vec![rollup]).await.unwrap();
@@ -276,7 +276,7 @@ async fn a_part_of_an_expired_day_is_hidden_wherever_it_comes_from() {
     assert_eq!(new.expire_slots(before, 10).await.unwrap(), 2);
     world.run("TRUNCATE click_settings").await;
     let unaware = open(&world, PartStamps::Counted).await;
-    unaware.apply(parts, position(2)).await.unwrap();
+    unaware.apply(parts.into(), position(2)).await.unwrap();
     assert!(slots(&new, &subject, DAY).await.is_empty());
     while let Some(again) = dirty(&new, &subject).await {
         let rollup = sum_up(&new, &again).await;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use compact_str::CompactString;
 
@@ -81,7 +83,7 @@ pub trait StatsStore: Send + Sync + 'static {
     /// Writes the parts (all of one log and partition), then moves the progress to `position`, so that
     /// after a crash the progress is never ahead of the parts. Marks dirty the days of parts that changed
     /// something. The progress never moves back.
-    async fn apply(&self, parts: Vec<Part>, position: LogPosition) -> PortResult<()>;
+    async fn apply(&self, parts: Arc<[Part]>, position: LogPosition) -> PortResult<()>;
 
     /// Where [`Self::apply`] last moved the progress of this log and partition.
     async fn progress(&self, log: super::LogId, partition: u32) -> PortResult<Option<u64>>;

@@ -71,10 +71,17 @@ pub(super) enum Parsed<'b> {
     Plain(Head<'b>),
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Field<'b> {
     name: &'b [u8],
     value: &'b [u8],
+}
+
+/// Where a text stands in the bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    from: u16,
+    to: u16,
 }
 
 #[derive(Debug)]
@@ -84,7 +91,9 @@ pub(crate) struct Head<'b> {
     pub(crate) query: &'b str,
     pub(crate) host: &'b str,
     target: &'b str,
-    fields: [Field<'b>; FIELDS_MAX],
+    bytes: &'b [u8],
+    /// Of names and values: a slice of each would make this four times as large, and it is filled for each request.
+    fields: [[Span; 2]; FIELDS_MAX],
     count: usize,
 }
 
@@ -127,7 +136,8 @@ fn read(bytes: &[u8]) -> Result<Head<'_>, Stop> {
         query: query?,
         host: "",
         target: target?,
-        fields: [Field::default(); FIELDS_MAX],
+        bytes,
+        fields: [[Span::default(); 2]; FIELDS_MAX],
         count: 0,
     };
     if is_elsewhere(head.path) {
@@ -193,8 +203,9 @@ impl<'b> Head<'b> {
         } else if FRAMING.iter().any(|name| is(name)) && !(is(CONNECTION.as_str()) && field.value.eq_ignore_ascii_case(b"keep-alive")) {
             return Err(Stop::Declined);
         }
+        let spans = [self.span(field.name)?, self.span(field.value)?];
         let Some(place) = self.fields.get_mut(self.count) else { return Err(Stop::Declined) };
-        *place = field;
+        *place = spans;
         self.count += 1;
         Ok(())
     }
@@ -203,8 +214,16 @@ impl<'b> Head<'b> {
         self.path.get(1..).unwrap_or_default()
     }
 
-    fn fields(&self) -> &[Field<'b>] {
-        &self.fields[..self.count]
+    /// Of a slice of the bytes.
+    fn span(&self, text: &[u8]) -> Result<Span, Stop> {
+        let from = text.as_ptr().addr() - self.bytes.as_ptr().addr();
+        let at = |at: usize| u16::try_from(at).map_err(|_| Stop::Declined);
+        Ok(Span { from: at(from)?, to: at(from + text.len())? })
+    }
+
+    fn fields(&self) -> impl DoubleEndedIterator<Item = Field<'b>> + '_ {
+        let text = |span: Span| self.bytes.get(usize::from(span.from)..usize::from(span.to)).unwrap_or_default();
+        self.fields[..self.count].iter().map(move |[name, value]| Field { name: text(*name), value: text(*value) })
     }
 
     /// The same as the library would make of it. `None` never happens: this is stricter than that.
@@ -222,12 +241,12 @@ impl<'b> Head<'b> {
 impl Fields for Head<'_> {
     fn first(&self, name: &HeaderName) -> Option<&[u8]> {
         let name = name.as_str().as_bytes();
-        self.fields().iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+        self.fields().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 
     fn last_to_first<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
         let name = name.as_str().as_bytes();
-        self.fields().iter().rev().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+        self.fields().rev().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 }
 

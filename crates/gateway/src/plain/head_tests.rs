@@ -5,7 +5,7 @@ use super::*;
 type Pairs = Vec<(String, Vec<u8>)>;
 
 fn fields_of(head: &Head<'_>) -> Pairs {
-    head.fields().iter().map(|f| (String::from_utf8(f.name.to_vec()).unwrap(), f.value.to_vec())).collect()
+    head.fields().map(|f| (String::from_utf8(f.name.to_vec()).unwrap(), f.value.to_vec())).collect()
 }
 
 /// What the parser under the HTTP library makes of it: method, target, fields and length.

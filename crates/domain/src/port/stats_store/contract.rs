@@ -61,10 +61,10 @@ async fn seen(store: &dyn StatsStore, subject: &Subject, day: u32) -> Option<u64
 
 pub async fn progress_moves_with_the_parts_and_never_back<S: StatsStore>(store: Arc<S>) {
     assert_eq!(store.progress(LOG, 0).await.expect("read"), None);
-    store.apply(vec![part(&link(1), slot(DAY, 3), 0, 5, 2)], at(5)).await.expect("write");
+    store.apply(vec![part(&link(1), slot(DAY, 3), 0, 5, 2)].into(), at(5)).await.expect("write");
     assert_eq!(store.progress(LOG, 0).await.expect("read"), Some(5));
-    store.apply(Vec::new(), at(70_000)).await.expect("write");
-    store.apply(Vec::new(), at(3)).await.expect("write");
+    store.apply((Vec::new()).into(), at(70_000)).await.expect("write");
+    store.apply((Vec::new()).into(), at(3)).await.expect("write");
     assert_eq!(store.progress(LOG, 0).await.expect("read"), Some(70_000));
     assert_eq!(store.progress(LOG, 1).await.expect("read"), None);
     assert_eq!(store.progress(LogId([8; 16]), 0).await.expect("read"), None);
@@ -74,7 +74,7 @@ pub async fn a_part_written_again_or_late_changes_nothing<S: StatsStore>(store: 
     let subject = link(1);
     let steps = [part(&subject, slot(DAY, 3), 0, 5, 2), part(&subject, slot(DAY, 3), 0, 9, 4)];
     for index in [0, 0, 1, 0, 1] {
-        store.apply(vec![steps[index].clone()], at(9)).await.expect("write");
+        store.apply(vec![steps[index].clone()].into(), at(9)).await.expect("write");
     }
     let slots = store.slots(&subject, slot(DAY, 0), slot(DAY + 1, 0), Want::Everything).await.expect("read");
     assert_eq!(slots, [(slot(DAY, 3), steps[1].tally.clone())]);
@@ -82,11 +82,14 @@ pub async fn a_part_written_again_or_late_changes_nothing<S: StatsStore>(store: 
 
 pub async fn chunks_partitions_and_logs_add_up<S: StatsStore>(store: Arc<S>) {
     let subject = link(1);
-    store.apply(vec![part(&subject, slot(DAY, 3), 0, 5, 2), part(&subject, slot(DAY, 3), 1, 5, 3)], at(65_541)).await.expect("write");
+    store
+        .apply(vec![part(&subject, slot(DAY, 3), 0, 5, 2), part(&subject, slot(DAY, 3), 1, 5, 3)].into(), at(65_541))
+        .await
+        .expect("write");
     for position in [LogPosition { partition: 1, ..at(5) }, LogPosition { log: LogId([8; 16]), ..at(5) }] {
         let mut other = part(&subject, slot(DAY, 3), 0, 5, 10);
         other.tally = tally(10, "FR", 5..15);
-        store.apply(vec![other], position).await.expect("write");
+        store.apply(vec![other].into(), position).await.expect("write");
     }
     let slots = store.slots(&subject, slot(DAY, 3), slot(DAY, 4), Want::Everything).await.expect("read");
     let [(_, sum)] = &slots[..] else { panic!("{slots:?}") };
@@ -101,7 +104,7 @@ pub async fn slots_come_in_order_with_what_is_wanted<S: StatsStore>(store: Arc<S
     let subjects = [link(1), Subject::Owner(owner("ann")), Subject::Everyone];
     for subject in &subjects {
         let parts = [9, 3, 6].map(|quarter| part(subject, slot(DAY, quarter), 0, quarter, u64::from(quarter)));
-        store.apply(parts.to_vec(), at(10)).await.expect("write");
+        store.apply(parts.into(), at(10)).await.expect("write");
     }
     for subject in &subjects {
         let read = async |want| store.slots(subject, slot(DAY, 3), slot(DAY, 9), want).await.expect("read");
@@ -119,7 +122,7 @@ pub async fn slots_come_in_order_with_what_is_wanted<S: StatsStore>(store: Arc<S
 
 pub async fn days_with_new_parts_are_dirty<S: StatsStore>(store: Arc<S>) {
     let parts = vec![part(&link(1), slot(DAY, 3), 0, 5, 2), part(&Subject::Owner(owner("ann")), slot(DAY + 1, 3), 0, 6, 2)];
-    store.apply(parts.clone(), at(6)).await.expect("write");
+    store.apply(parts.clone().into(), at(6)).await.expect("write");
     let days = store.dirty_days(DAY + 1, 10).await.expect("read");
     assert!(matches!(&days[..], [DirtyDay { subject, day: DAY, .. }] if *subject == link(1)), "{days:?}");
     assert_eq!(store.dirty_days(DAY + 2, 10).await.expect("read").len(), 2);
@@ -128,16 +131,16 @@ pub async fn days_with_new_parts_are_dirty<S: StatsStore>(store: Arc<S>) {
     let seen_first = seen(&*store, &link(1), DAY).await.expect("dirty");
     store.put_rollups(vec![rollup(&link(1), RollupUnit::Day, DAY, 2, seen_first)]).await.expect("write");
     assert_eq!(seen(&*store, &link(1), DAY).await, None);
-    store.apply(parts, at(6)).await.expect("write");
+    store.apply(parts.into(), at(6)).await.expect("write");
     assert_eq!(seen(&*store, &link(1), DAY).await, None, "a replay brings nothing new");
-    store.apply(vec![part(&link(1), slot(DAY, 9), 0, 7, 1)], at(7)).await.expect("write");
+    store.apply(vec![part(&link(1), slot(DAY, 9), 0, 7, 1)].into(), at(7)).await.expect("write");
     assert!(seen(&*store, &link(1), DAY).await.is_some(), "a late part does");
 }
 
 pub async fn a_part_that_comes_while_rolling_up_keeps_the_day_dirty<S: StatsStore>(store: Arc<S>) {
-    store.apply(vec![part(&link(1), slot(DAY, 3), 0, 5, 2)], at(5)).await.expect("write");
+    store.apply(vec![part(&link(1), slot(DAY, 3), 0, 5, 2)].into(), at(5)).await.expect("write");
     let before = seen(&*store, &link(1), DAY).await.expect("dirty");
-    store.apply(vec![part(&link(1), slot(DAY, 3), 0, 6, 3)], at(6)).await.expect("write");
+    store.apply(vec![part(&link(1), slot(DAY, 3), 0, 6, 3)].into(), at(6)).await.expect("write");
     store.put_rollups(vec![rollup(&link(1), RollupUnit::Day, DAY, 2, before)]).await.expect("write");
     assert!(seen(&*store, &link(1), DAY).await.is_some());
     assert!(store.rollups(&link(1), RollupUnit::Day, DAY, DAY + 1, Want::Counts).await.expect("read").is_empty());
@@ -145,7 +148,7 @@ pub async fn a_part_that_comes_while_rolling_up_keeps_the_day_dirty<S: StatsStor
 
 pub async fn rollups_are_kept_as_they_are_until_they_are_stale<S: StatsStore>(store: Arc<S>) {
     let subject = Subject::Owner(owner("ann"));
-    store.apply(vec![part(&subject, slot(DAY, 3), 0, 5, 2)], at(5)).await.expect("write");
+    store.apply(vec![part(&subject, slot(DAY, 3), 0, 5, 2)].into(), at(5)).await.expect("write");
     let seen = seen(&*store, &subject, DAY).await.expect("dirty");
     let day = rollup(&subject, RollupUnit::Day, DAY, 2, seen);
     let month = rollup(&subject, RollupUnit::Month, MONTH, 2, 0);
@@ -154,10 +157,10 @@ pub async fn rollups_are_kept_as_they_are_until_they_are_stale<S: StatsStore>(st
     assert_eq!(read(RollupUnit::Day, DAY).await, [(DAY, day.tally)]);
     assert_eq!(read(RollupUnit::Month, MONTH).await, [(MONTH, month.tally)]);
     assert!(read(RollupUnit::Day, MONTH).await.is_empty(), "days and months are apart");
-    store.apply(vec![part(&subject, slot(DAY - 2, 3), 0, 6, 2)], at(6)).await.expect("write");
+    store.apply(vec![part(&subject, slot(DAY - 2, 3), 0, 6, 2)].into(), at(6)).await.expect("write");
     assert_eq!(read(RollupUnit::Day, DAY).await.len(), 1);
     assert!(read(RollupUnit::Month, MONTH).await.is_empty(), "a day of it is dirty");
-    store.apply(vec![part(&subject, slot(DAY, 9), 0, 7, 2)], at(7)).await.expect("write");
+    store.apply(vec![part(&subject, slot(DAY, 9), 0, 7, 2)].into(), at(7)).await.expect("write");
     assert!(read(RollupUnit::Day, DAY).await.is_empty());
 }
 
@@ -179,8 +182,8 @@ pub async fn top_links_are_those_with_most_clicks<S: StatsStore>(store: Arc<S>) 
     let mut of_bob = part(&link(4), slot(DAY, 3), 0, 9, 50);
     of_bob.owner = Some(owner("bob"));
     parts.push(of_bob);
-    store.apply(parts.clone(), at(9)).await.expect("write");
-    store.apply(parts, at(9)).await.expect("write");
+    store.apply(parts.clone().into(), at(9)).await.expect("write");
+    store.apply(parts.into(), at(9)).await.expect("write");
 
     let top = async |subject: Subject, from, to, limit| -> Vec<(LinkId, u64)> {
         let links = store.top_links(&subject, from, to, limit).await.expect("read");
@@ -198,7 +201,7 @@ pub async fn top_links_are_those_with_most_clicks<S: StatsStore>(store: Arc<S>) 
 pub async fn only_old_rolled_up_slots_expire_and_they_stay_gone<S: StatsStore>(store: Arc<S>) {
     let subject = link(1);
     let parts: Vec<_> = (0..4).map(|day| part(&subject, slot(DAY + day, 3), 0, 5 + day, 1)).collect();
-    store.apply(parts.clone(), at(9)).await.expect("write");
+    store.apply(parts.clone().into(), at(9)).await.expect("write");
     for day in [DAY, DAY + 1, DAY + 3] {
         let seen = seen(&*store, &subject, day).await.expect("dirty");
         store.put_rollups(vec![rollup(&subject, RollupUnit::Day, day, 1, seen)]).await.expect("write");
@@ -208,7 +211,7 @@ pub async fn only_old_rolled_up_slots_expire_and_they_stay_gone<S: StatsStore>(s
     assert_eq!(store.expire_slots(before, 10).await.expect("write"), 1);
     assert_eq!(store.expire_slots(before, 10).await.expect("write"), 0);
     assert_eq!(clicks(&*store, &subject).await, 2, "the dirty day, and the day that has not ended");
-    store.apply(parts, at(9)).await.expect("write");
+    store.apply(parts.into(), at(9)).await.expect("write");
     assert_eq!(clicks(&*store, &subject).await, 2, "a replay brings none back");
     let kept = store.rollups(&subject, RollupUnit::Day, DAY, DAY + 1, Want::Counts).await.expect("read");
     assert_eq!(kept.len(), 1, "and spoils no roll-up");
