@@ -59,8 +59,11 @@ impl LinkStore {
     async fn insert_one(&self, link: &Link, key: &str) -> PortResult<Inserted> {
         // Of the link itself nothing is written yet.
         self.index.add(link, key).await.map_err(not_applied)?;
-        let _turn = self.stripes.enter(&(link.domain, key)).await;
-        let inserted = self.insert_row(link, key).await?;
+        let turn = self.stripes.enter(&(link.domain, key)).await;
+        let inserted = match self.taken_meanwhile(link, key, turn.has_waited).await {
+            Some(row) => Inserted::Taken(row),
+            None => self.insert_row(link, key).await?,
+        };
         match &inserted {
             Inserted::Taken(by) if by.id != link.id => {
                 // Rows that say nothing cost a read each: they are removed, and nobody waits for a second try.
@@ -70,6 +73,15 @@ impl LinkStore {
             Inserted::Taken(_) | Inserted::Stored => self.index.stored(link),
         }
         Ok(inserted)
+    }
+
+    /// Who got the code while we waited: a read, where another condition that fails would take all who race for one alias
+    /// several round trips each, one after another.
+    async fn taken_meanwhile(&self, link: &Link, key: &str, has_waited: bool) -> Option<Link> {
+        if !has_waited {
+            return None;
+        }
+        self.read(&self.by_key, link.domain, key).await.ok().flatten()
     }
 
     /// Until it is known whose the code is, or the time is over. The row carries our id, so that sending it
