@@ -27,6 +27,13 @@ fn the_defaults_are_valid_and_follow_the_data_folder_and_the_port() {
     assert!(with("listen", "127.0.0.1:0").unwrap().settings.public_url.is_none());
 }
 
+/// Every key with its default: what an operator may rely on. See `tests/shapes` for how to write it anew.
+#[test]
+fn keys_and_defaults() {
+    let loaded: Loaded<Config> = load(&Sources::default()).unwrap();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&loaded.to_json()).unwrap());
+}
+
 #[test]
 fn wrong_values_say_what_is_expected() {
     for (key, value, words) in [
