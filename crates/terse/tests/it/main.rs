@@ -9,6 +9,7 @@ mod cli;
 mod clicks;
 mod creates;
 mod faults;
+mod floods;
 mod keys;
 mod kill;
 mod pages;
