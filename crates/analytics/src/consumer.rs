@@ -327,14 +327,21 @@ impl<S: ClickSource> Service<S> {
     /// Tries until it succeeds; once the process ends, one failure is enough: the log has it all.
     async fn apply(&self, parts: Arc<[domain::port::Part]>, offset: u64, draining: &CancellationToken) -> PortResult<()> {
         let position = LogPosition { log: self.source.log(), partition: self.source.partition(), offset };
-        let mut pause = self.options.retry_min;
+        let (mut pause, mut has_failed) = (self.options.retry_min, false);
         loop {
-            let Err(error) = self.store.apply(parts.clone(), position).await else { return Ok(()) };
+            let Err(error) = self.store.apply(parts.clone(), position).await else {
+                if has_failed {
+                    tracing::info!(partition = position.partition, "counted clicks are stored again");
+                }
+                return Ok(());
+            };
             self.handles.store_errors.increment(1);
             if draining.is_cancelled() {
                 return Err(error);
             }
-            log_store_error(&error);
+            if !std::mem::replace(&mut has_failed, true) {
+                log_store_error(&error);
+            }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = draining.cancelled() => {}
@@ -362,7 +369,7 @@ impl<S: ClickSource> Service<S> {
 }
 
 fn log_store_error(error: &PortError) {
-    tracing::warn!(%error, source = error.source.as_deref().map(tracing::field::display), "counted clicks cannot be stored, trying again");
+    tracing::warn!(%error, source = error.source.as_deref().map(tracing::field::display), "counted clicks cannot be stored; said once, tried until it works");
 }
 
 /// A consumer that leaves the rest to others does not even begin when it is told to end.

@@ -55,7 +55,7 @@ impl From<LogLevel> for LevelFilter {
     }
 }
 
-/// Their warnings are left out.
+/// Heard from `debug` on.
 const DRIVERS: [&str; 2] = ["scylla", "rdkafka"];
 
 /// Sends logs to stderr from now on. A second call changes nothing.
@@ -67,9 +67,9 @@ pub fn init_logs(format: LogFormat, level: LogLevel) {
         LogFormat::Auto | LogFormat::Pretty => Lines::Pretty,
     };
     let level = LevelFilter::from(level);
-    // Drivers warn of each request and each lost connection; what matters of it is said once, by who asked.
-    let filter =
-        DRIVERS.iter().fold(Targets::new().with_default(level), |filter, name| filter.with_target(*name, level.min(LevelFilter::ERROR)));
+    // Drivers complain of each request and each lost connection; what matters of it is said once, by who asked.
+    let of_drivers = if level >= LevelFilter::DEBUG { level } else { LevelFilter::OFF };
+    let filter = DRIVERS.iter().fold(Targets::new().with_default(level), |filter, name| filter.with_target(*name, of_drivers));
     let layer =
         tracing_subscriber::fmt::layer().with_writer(|| Stderr).with_ansi(on_terminal && lines == Lines::Pretty).event_format(lines);
     let subscriber = tracing_subscriber::registry().with(filter).with(layer);

@@ -88,12 +88,17 @@ fn strategy(strategy: Strategy) -> domain::Strategy {
 
 /// `has_cache`: whether there is one between memory and the store.
 pub(super) fn redirect(config: &Config, has_cache: bool) -> redirect::Options {
+    let defaults = redirect::Options::default();
     redirect::Options {
+        store_timeout: match config.store() {
+            Store::Scylla(_) => config.scylla.read_timeout_ms.0,
+            Store::Sqlite(_) => defaults.store_timeout,
+        },
         l2: has_cache.then(redirect::L2::default),
         staleness: config.redirect.staleness_s.0,
         serve_stale: config.redirect.serve_stale_s.0,
         l1_bytes: config.redirect.cache_bytes.0,
-        ..redirect::Options::default()
+        ..defaults
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct Stack {
     folder: TempDir,
 }
 
-#[expect(dead_code, reason = "for the tests that break servers")]
+#[allow(dead_code, reason = "for the tests that break servers")]
 impl Stack {
     /// `cassandra_nodes`: 1 or 3.
     pub(crate) fn start(cassandra_nodes: u8) -> Self {
@@ -68,8 +68,8 @@ impl Stack {
     }
 
     /// `kill`, `stop`, `start`, `restart`, `pause` or `resume` of `cassandra-1`, `kafka`, `redis-3` …; returns when it is done.
-    pub(crate) fn server(&self, verb: &str, name: &str) {
-        self.run(&[verb, name]);
+    pub(crate) fn server(&self, verb: &str, names: &[&str]) {
+        self.run(&[&[verb], names].concat());
     }
 
     fn dir(&self) -> PathBuf {

@@ -16,7 +16,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 pub(crate) use process::Role;
-#[expect(unused_imports, reason = "for the tests that break servers")]
+#[allow(unused_imports, reason = "for the tests that break servers")]
 pub(crate) use servers::Stack;
 
 use crate::client::Client;
@@ -75,6 +75,8 @@ pub(crate) struct Cluster {
 pub(crate) struct Builder {
     shape: Shape,
     settings: Vec<Setting>,
+    gateways: usize,
+    ids: usize,
     redirects: usize,
     analytics: usize,
     links: usize,
@@ -88,27 +90,39 @@ impl Builder {
         self
     }
 
-    /// How many redirect services; of `Cluster::services()` only, as the next two.
-    #[expect(dead_code, reason = "for the tests of the distributed shape alone")]
+    /// How many gateways; of `Cluster::services()` only, as the next four. The first of them is the one that users talk to.
+    #[allow(dead_code, reason = "for the tests of the distributed shape alone")]
+    pub(crate) fn gateways(mut self, number: usize) -> Self {
+        self.gateways = number;
+        self
+    }
+
+    #[allow(dead_code, reason = "for the tests of the distributed shape alone")]
+    pub(crate) fn ids(mut self, number: usize) -> Self {
+        self.ids = number;
+        self
+    }
+
+    #[allow(dead_code, reason = "for the tests of the distributed shape alone")]
     pub(crate) fn redirects(mut self, number: usize) -> Self {
         self.redirects = number;
         self
     }
 
-    #[expect(dead_code, reason = "for the tests of the distributed shape alone")]
+    #[allow(dead_code, reason = "for the tests of the distributed shape alone")]
     pub(crate) fn analytics(mut self, number: usize) -> Self {
         self.analytics = number;
         self
     }
 
-    #[expect(dead_code, reason = "for the tests of the distributed shape alone")]
+    #[allow(dead_code, reason = "for the tests of the distributed shape alone")]
     pub(crate) fn links(mut self, number: usize) -> Self {
         self.links = number;
         self
     }
 
     /// On these servers instead of those that all tests share.
-    #[expect(dead_code, reason = "for the tests that break servers")]
+    #[allow(dead_code, reason = "for the tests that break servers")]
     pub(crate) fn on(mut self, stack: &servers::Stack) -> Self {
         self.servers = Some(stack.servers());
         self
@@ -140,7 +154,7 @@ impl Builder {
         let gateway_data = folder.path().join("terse-data");
         let mut cluster = Cluster { processes: Vec::new(), settings, folder };
         cluster.migrate(&gateway_data);
-        for (role, number) in [(Role::Ids, 1), (Role::Redirect, self.redirects), (Role::Analytics, self.analytics)] {
+        for (role, number) in [(Role::Ids, self.ids), (Role::Redirect, self.redirects), (Role::Analytics, self.analytics)] {
             cluster.add(role, number);
         }
         cluster.start();
@@ -150,6 +164,10 @@ impl Builder {
         cluster.tell([Role::Links]);
         cluster.processes.insert(0, Process::new(Role::Gateway, gateway_data, cluster.settings.clone()));
         cluster.start();
+        if self.gateways > 1 {
+            cluster.add(Role::Gateway, self.gateways - 1);
+            cluster.start();
+        }
         cluster
     }
 }
@@ -166,7 +184,7 @@ impl Cluster {
     }
 
     fn of(shape: Shape) -> Builder {
-        Builder { shape, settings: Vec::new(), redirects: 2, analytics: 2, links: 1, servers: None }
+        Builder { shape, settings: Vec::new(), gateways: 1, ids: 1, redirects: 2, analytics: 2, links: 1, servers: None }
             .set("TERSE__LIMITS__API_PER_IP_PER_MIN", &0)
             .set("TERSE__LIMITS__MISSES_PER_IP_PER_MIN", &0)
             .set("TERSE__LIMITS__CREATES_PER_KEY_PER_H", &0)
@@ -229,6 +247,13 @@ impl Cluster {
         self.door().pid()
     }
 
+    /// What all its processes were told, by environment name.
+    #[allow(dead_code, reason = "for the tests of the distributed shape alone")]
+    pub(crate) fn setting(&self, name: &str) -> &str {
+        let found = self.settings.iter().rev().find(|(known, _)| known == name);
+        found.map_or_else(|| panic!("{name} is not set"), |(_, value)| value)
+    }
+
     /// The data folder of the one process, or of the gateway.
     pub(crate) fn data(&self) -> &Path {
         self.door().data()
@@ -277,7 +302,7 @@ impl Cluster {
     }
 
     /// One service of several, to kill, freeze and start again.
-    #[expect(dead_code, reason = "for the tests of the distributed shape alone")]
+    #[allow(dead_code, reason = "for the tests of the distributed shape alone")]
     pub(crate) fn service(&mut self, role: Role, index: usize) -> Service<'_> {
         let process = self.processes.iter_mut().filter(|process| process.role == role).nth(index);
         Service(process.unwrap_or_else(|| panic!("there is no {} number {index}", role.as_str())))
@@ -293,7 +318,7 @@ impl Cluster {
     }
 
     /// The same over the processes of one role.
-    #[expect(dead_code, reason = "for the tests of the distributed shape alone")]
+    #[allow(dead_code, reason = "for the tests of the distributed shape alone")]
     pub(crate) async fn metric_of(&self, role: Role, name: &str, labels: &[(&str, &str)]) -> f64 {
         let mut sum = 0.0;
         for process in self.of_role(role).filter(|process| process.runs()) {
@@ -311,7 +336,7 @@ impl Cluster {
 /// One process of a cluster.
 pub(crate) struct Service<'a>(&'a mut Process);
 
-#[expect(dead_code, reason = "for the tests of the distributed shape alone")]
+#[allow(dead_code, reason = "for the tests of the distributed shape alone")]
 impl Service<'_> {
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
