@@ -55,6 +55,8 @@ pub fn serve(listener: TcpListener, admin: Admin, lifecycle: &Lifecycle) -> std:
 async fn accept(listener: TcpListener, state: Arc<State>) -> Result<(), Infallible> {
     let draining = state.lifecycle.draining(Stage::Background);
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // Said once, however many attempts follow.
+    let mut starved = false;
     loop {
         let next = async {
             let slot = slots.clone().acquire_owned().await;
@@ -66,6 +68,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) -> Result<(), Infallib
         };
         match accepted {
             Ok((stream, _)) => {
+                starved = false;
                 let connection = serve_connection(stream, state.clone());
                 state.lifecycle.spawn("admin connection", Stage::Background, OnError::Log, async move {
                     let _slot = slot;
@@ -75,7 +78,9 @@ async fn accept(listener: TcpListener, state: Arc<State>) -> Result<(), Infallib
             }
             Err(error) => {
                 // Out of descriptors, most likely: they come back as connections end.
-                tracing::warn!(%error, "admin port cannot accept");
+                if !std::mem::replace(&mut starved, true) {
+                    tracing::warn!(%error, "admin port cannot accept for the moment");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -84,6 +84,8 @@ struct Intake {
 impl Intake {
     async fn run(self, listener: TcpListener) -> io::Result<()> {
         let draining = self.life.draining(Stage::Intake);
+        // Said once when it begins and once when it ends, however many attempts lie between.
+        let mut starved = false;
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -91,10 +93,17 @@ impl Intake {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, address)) => self.admit(stream, address),
+                Ok((stream, address)) => {
+                    if std::mem::take(&mut starved) {
+                        tracing::info!("connections are accepted again");
+                    }
+                    self.admit(stream, address);
+                }
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections for the moment");
+                    if !std::mem::replace(&mut starved, true) {
+                        tracing::warn!(%error, "cannot accept connections for the moment: they wait");
+                    }
                     metrics::connection_refused("system");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
