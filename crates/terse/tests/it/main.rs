@@ -15,4 +15,5 @@ mod kill;
 mod pages;
 mod redirects;
 mod stops;
+mod tls;
 mod transfer;
