@@ -1,0 +1,116 @@
+//! A change is heard by every replica: how long an old answer is still given after the new one was acknowledged.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::client::{Client, Reply};
+use crate::cluster::{Cluster, Role};
+use crate::ledger::{Seen, percentile, staleness};
+use crate::plan::Plan;
+use crate::{Made, links};
+
+const AT_ONCE: usize = 16;
+/// How long is watched after a change.
+const WATCHED: Duration = Duration::from_millis(1_500);
+/// The promises.
+const STALENESS_MAX: Duration = Duration::from_secs(61);
+const STALENESS_P99: Duration = Duration::from_secs(1);
+const TAKEDOWN_MAX: Duration = Duration::from_secs(10);
+
+#[expect(clippy::cast_precision_loss, reason = "few changes")]
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_and_takedowns_are_seen_by_every_replica_within_a_second() {
+    let mut plan = Plan::of("news", 15);
+    // In turns, so that both replicas are watched.
+    let cluster = Cluster::services().redirects(2).analytics(1).set("TERSE__GATEWAY__BALANCE", &"round_robin").start();
+    let (client, visitor) = (cluster.client(), cluster.anonymous());
+    plan.begin();
+    let (mut changes, mut takedowns, mut round) = (Vec::new(), Vec::new(), 0);
+    while round < 3 || plan.goes_on() {
+        round += 1;
+        let made = links(&client, &format!("news-{round}"), AT_ONCE).await;
+        let mut watched = JoinSet::new();
+        for (index, link) in made.into_iter().enumerate() {
+            let (client, visitor) = (client.clone(), visitor.clone());
+            watched.spawn(async move {
+                let change = changed(&client, &visitor, &link).await;
+                let takedown = if index == 0 { Some(taken_down(&client, &visitor, &link).await) } else { None };
+                (change, takedown)
+            });
+        }
+        for (change, takedown) in watched.join_all().await {
+            changes.push(change);
+            takedowns.extend(takedown);
+        }
+    }
+    let (p99, max) = (percentile(changes.clone(), 99), percentile(changes.clone(), 100));
+    let takedown = percentile(takedowns.clone(), 100);
+    println!("soak news: {} changes: p99 {p99:?}, at most {max:?}; {} takedowns: at most {takedown:?}", changes.len(), takedowns.len());
+    let heard = cluster.metric_of(Role::Redirect, "terse_redirect_invalidations_total", &[]).await;
+    assert!(heard >= changes.len() as f64, "{heard} news heard of {} changes", changes.len());
+    assert!(p99 <= STALENESS_P99, "{p99:?}");
+    assert!(max <= STALENESS_MAX, "{max:?}");
+    assert!(takedown <= TAKEDOWN_MAX, "{takedown:?}");
+}
+
+/// How long the target of version 1 is answered after version 2 was acknowledged.
+async fn changed(client: &Client, visitor: &Client, link: &Made) -> Duration {
+    let watch = Watch::start(visitor, link, |reply| match reply.location() {
+        "" => panic!("{} {}", reply.status, reply.text()),
+        target if target.ends_with("/second") => 2,
+        _ => 1,
+    });
+    watch.warm().await;
+    client.patch(&link.api(), &json!({"target": "https://example.com/second"})).await.expect(200);
+    let acknowledged = Instant::now();
+    staleness(&watch.end(acknowledged).await, 2, acknowledged)
+}
+
+/// How long it leads somewhere after its takedown was acknowledged.
+async fn taken_down(client: &Client, visitor: &Client, link: &Made) -> Duration {
+    let watch = Watch::start(visitor, link, |reply| if reply.status == 451 { 2 } else { 1 });
+    watch.warm().await;
+    client.post(&format!("{}/block", link.api()), &json!({"reason": "phishing"})).await.expect(200);
+    let acknowledged = Instant::now();
+    staleness(&watch.end(acknowledged).await, 2, acknowledged)
+}
+
+/// Follows a link again and again.
+struct Watch {
+    stop: Arc<AtomicBool>,
+    watching: JoinSet<Vec<Seen>>,
+}
+
+impl Watch {
+    fn start(visitor: &Client, link: &Made, version: fn(&Reply) -> u64) -> Self {
+        let (stop, mut watching) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
+        let (visitor, path, stopped) = (visitor.clone(), link.path.clone(), stop.clone());
+        watching.spawn(async move {
+            let mut seen = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                let at = Instant::now();
+                seen.push(Seen { at, version: version(&visitor.get(&path).await) });
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            seen
+        });
+        Self { stop, watching }
+    }
+
+    /// Until both replicas have it in memory.
+    async fn warm(&self) {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+
+    async fn end(self, acknowledged: Instant) -> Vec<Seen> {
+        tokio::time::sleep(WATCHED.saturating_sub(acknowledged.elapsed())).await;
+        self.stop.store(true, Ordering::Relaxed);
+        let seen: Vec<Seen> = self.watching.join_all().await.into_iter().flatten().collect();
+        assert!(seen.iter().filter(|seen| seen.at > acknowledged).count() > 4, "hardly watched: {}", seen.len());
+        seen
+    }
+}
