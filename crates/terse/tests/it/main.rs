@@ -13,6 +13,7 @@ mod floods;
 mod keys;
 mod kill;
 mod pages;
+mod phone;
 mod redirects;
 mod stops;
 mod tls;
