@@ -11,7 +11,7 @@ use crate::cluster::Cluster;
 /// The narrowest phones that are sold, and the narrowest ever.
 const WIDTHS: [u64; 2] = [360, 320];
 
-/// A browser without a window, spoken to over pipes (DevTools protocol, messages end with a zero byte).
+/// A browser without a window, spoken to over pipes (`DevTools` protocol, messages end with a zero byte).
 struct Browser {
     child: Child,
     commands: ChildStdin,
