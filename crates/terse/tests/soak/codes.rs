@@ -4,17 +4,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::Made;
 use crate::client::Client;
 use crate::cluster::{Cluster, Role};
 use crate::ledger::given_twice;
 use crate::plan::Plan;
+use crate::{Made, PATIENCE};
 
 const WRITERS: usize = 16;
 
@@ -33,10 +33,13 @@ async fn no_code_is_given_out_twice_by_services_that_are_killed() {
         writers.spawn(write(cluster.client(), writer, made.clone(), wanted));
     }
     plan.begin();
-    // A quarter of an hour for each ten thousand is far more than enough.
-    let (patience, mut kills, mut down) = (Duration::from_secs(120 + wanted as u64 / 10), 0, VecDeque::new());
+    let (mut kills, mut down) = (0, VecDeque::new());
     while made.load(Ordering::Relaxed) < wanted {
-        assert!(plan.elapsed() < patience, "{} of {wanted} links made", made.load(Ordering::Relaxed));
+        // A long one ends after its seconds, too; a short one must get there.
+        if plan.is_long && !plan.goes_on() {
+            break;
+        }
+        assert!(plan.is_long || plan.elapsed() < PATIENCE, "{} of {wanted} links made", made.load(Ordering::Relaxed));
         tokio::time::sleep(plan.dice.ms(200, 1_500)).await;
         let index = plan.dice.index(services);
         if down.iter().all(|(dead, _)| *dead != index) && down.len() < services / 2 {
@@ -49,9 +52,10 @@ async fn no_code_is_given_out_twice_by_services_that_are_killed() {
             tokio::task::block_in_place(|| cluster.service(Role::Links, index).start());
         }
     }
+    made.fetch_max(wanted, Ordering::Relaxed);
     let links: Vec<Link> = writers.join_all().await.into_iter().flatten().collect();
     println!("soak codes: {} links by {services} services, {kills} kills, after {:?}", links.len(), plan.elapsed());
-    assert!(links.len() >= wanted && kills > 1, "{} links, {kills} kills", links.len());
+    assert!(links.len() > 100 && kills > 1, "{} links, {kills} kills", links.len());
     assert_eq!(given_twice(links.iter().map(|(made, target)| (made.path.as_str(), target.as_str()))), [""; 0]);
     assert_eq!(given_twice(links.iter().map(|(made, target)| (made.id.as_str(), target.as_str()))), [""; 0]);
     all_lead(&cluster.anonymous(), &links).await;

@@ -55,7 +55,7 @@ async fn everything_acknowledged_is_there_while_nodes_die_and_freeze() {
 fn break_nodes(stack: &Stack, plan: &mut Plan) -> usize {
     tokio::task::block_in_place(|| {
         let mut faults = 0;
-        while plan.goes_on() || faults < 3 {
+        while plan.goes_on() || faults < 2 {
             std::thread::sleep(plan.dice.ms(1_000, 3_000));
             let node = [NODES[plan.dice.index(NODES.len())]];
             // One after the other: a killed node takes its time to come back.
