@@ -22,13 +22,22 @@ const REDIS: [&str; 6] = ["redis-1", "redis-2", "redis-3", "redis-4", "redis-5",
 const STALENESS: Duration = Duration::from_secs(5);
 /// The bound holds while the store answers; a node that falls silent is waited for, twice.
 const SLACK: Duration = Duration::from_secs(5);
+/// Of a redirect, and what the machine may add: drivers that were left alone would wait for half a minute.
+const DEADLINE: Duration = Duration::from_secs(3);
+const DEADLINE_SLACK: Duration = Duration::from_secs(4);
 const TAKEDOWN_MAX: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_acknowledged_is_there_while_nodes_die_and_freeze() {
     let mut plan = Plan::of("nodes", 30);
     let stack = tokio::task::block_in_place(|| Stack::start(3));
-    let cluster = Cluster::services().links(2).analytics(1).on(&stack).set("TERSE__REDIRECT__STALENESS_S", &STALENESS.as_secs()).start();
+    let cluster = Cluster::services()
+        .links(2)
+        .analytics(1)
+        .on(&stack)
+        .set("TERSE__REDIRECT__STALENESS_S", &STALENESS.as_secs())
+        .set("TERSE__GATEWAY__REDIRECT_DEADLINE_MS", &DEADLINE.as_millis())
+        .start();
     let shared = Arc::new(Shared::of(&cluster));
     let mut load = JoinSet::new();
     for number in 0..WRITERS {
@@ -243,6 +252,9 @@ async fn api(shared: &Shared, before: &Link) -> Result<(), Reply> {
 async fn follow(shared: &Shared, index: usize, began: Instant) -> Result<(), Reply> {
     let path = shared.with(index, |link| link.made.path.clone());
     let reply = shared.visitor.get(&path).await;
+    if began.elapsed() > DEADLINE + DEADLINE_SLACK {
+        shared.wrong(format!("{path} was answered after {:?}", began.elapsed()));
+    }
     let (may_be_gone, oldest) = shared.with(index, |link| {
         let oldest = began.checked_sub(STALENESS + SLACK).map_or(0, |at| link.version_at(at));
         (link.may_be_gone, oldest)
