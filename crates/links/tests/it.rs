@@ -4,6 +4,8 @@
 
 #[path = "it/through.rs"]
 mod through;
+#[path = "it/versions.rs"]
+mod versions;
 
 use std::collections::HashSet;
 use std::sync::Arc;

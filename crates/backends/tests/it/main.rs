@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod contracts;
+mod sabotage;
 mod sqlite_faults;
 mod sqlite_open;
 mod stats_store;
