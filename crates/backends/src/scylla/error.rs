@@ -80,6 +80,11 @@ fn judge_answer(error: &DbError) -> (PortErrorKind, Outcome) {
     }
 }
 
+/// Whether the server does not know the statement, and so has not run it.
+pub(super) fn is_unprepared(error: &ExecutionError) -> bool {
+    matches!(error, ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Unprepared { .. }, _)))
+}
+
 /// The value of the label `reason`.
 pub(super) fn reason(error: &PortError) -> &'static str {
     match (error.kind, error.outcome) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ::metrics::{Histogram, counter, histogram};
 use domain::port::{Outcome, PortError, PortErrorKind, PortResult};
 use scylla::client::session::Session;
+use scylla::errors::ExecutionError;
 use scylla::policies::retry::FallthroughRetryPolicy;
 use scylla::response::query_result::{QueryResult, QueryRowsResult};
 use scylla::response::{PagingState, PagingStateResponse};
@@ -22,6 +23,8 @@ use crate::metrics::{CQL_BAD_ROWS, CQL_FAILURES, CQL_SECONDS};
 
 /// Rows of one page where a whole partition is read.
 const PAGE_LEN: i32 = 1_000;
+/// How often in a row a server may forget a statement that it was just told.
+const FORGOTTEN_MAX: u32 = 5;
 
 /// How far a condition reaches: which replicas agree on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,12 +197,7 @@ impl Scylla {
         let Ok(Ok(_place)) = tokio::time::timeout(query.timeout, self.0.in_flight.acquire()).await else {
             return Err(self.failed(query, PortError::new(PortErrorKind::Unavailable, query.op, Outcome::NotApplied)));
         };
-        let session = self.session(query.mode);
-        let answer = match page {
-            Some(page) => session.execute_single_page(&query.statement, values, page).await,
-            None => session.execute_unpaged(&query.statement, values).await.map(|answer| (answer, PagingStateResponse::NoMorePages)),
-        };
-        match answer {
+        match self.execute(query, values, page).await {
             Ok(answer) => {
                 let time = began.elapsed();
                 query.seconds.record(time.as_secs_f64());
@@ -217,6 +215,28 @@ impl Scylla {
                 // A read changes nothing, whatever became of it.
                 let outcome = if query.mode.is_read() { Outcome::NotApplied } else { error.outcome };
                 Err(self.failed(query, PortError { outcome, ..error }))
+            }
+        }
+    }
+
+    /// A change of the schema makes the server forget statements, and it may forget one again between the moment the
+    /// driver prepares it anew and the moment it runs. Nothing has run then.
+    async fn execute(
+        &self,
+        query: &Prepared,
+        values: &(impl SerializeRow + Sync),
+        page: Option<PagingState>,
+    ) -> Result<(QueryResult, PagingStateResponse), ExecutionError> {
+        let session = self.session(query.mode);
+        let mut forgotten = 0;
+        loop {
+            let answer = match &page {
+                Some(page) => session.execute_single_page(&query.statement, values, page.clone()).await,
+                None => session.execute_unpaged(&query.statement, values).await.map(|answer| (answer, PagingStateResponse::NoMorePages)),
+            };
+            match answer {
+                Err(error) if forgotten < FORGOTTEN_MAX && error::is_unprepared(&error) => forgotten += 1,
+                answer => return answer,
             }
         }
     }

@@ -7,7 +7,7 @@ use scylla::client::session::Session;
 use scylla::cluster::Node;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
-use scylla::response::query_result::QueryRowsResult;
+use scylla::response::query_result::{QueryResult, QueryRowsResult};
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::{Consistency, SerialConsistency, Statement};
 
@@ -36,6 +36,10 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const REPLICATION: usize = 3;
 /// The first `ScyllaDB` whose tablets know conditional statements.
 const TABLETS_WITH_CONDITIONS: (u32, u32) = (2025, 4);
+
+/// How often a statement is sent while servers are still taking in a change of the schema, and the time between.
+const UNSETTLED_MAX: u32 = 20;
+const UNSETTLED_WAIT: Duration = Duration::from_millis(250);
 
 /// A step that [`migrate`] has run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,8 +135,29 @@ async fn found(url: &Url, session: &Session) -> Result<u32, OpenError> {
 
 /// Whether a server says that it does not know the table.
 fn is_missing(error: &(dyn StdError + Send + Sync + 'static)) -> bool {
-    let Some(ExecutionError::LastAttemptError(RequestAttemptError::DbError(kind, _))) = error.downcast_ref() else { return false };
-    matches!(kind, DbError::Invalid)
+    matches!(error.downcast_ref().and_then(answered), Some(DbError::Invalid))
+}
+
+/// Whether a server was between two schemas: it forgot the statement, or knows a table in one place and not in another.
+fn is_unsettled(error: &ExecutionError) -> bool {
+    matches!(answered(error), Some(DbError::Unprepared { .. } | DbError::ServerError))
+}
+
+fn answered(error: &ExecutionError) -> Option<&DbError> {
+    let ExecutionError::LastAttemptError(RequestAttemptError::DbError(kind, _)) = error else { return None };
+    Some(kind)
+}
+
+/// Sends a statement that may run twice, and again while other changes of the schema are in its way.
+async fn send(session: &Session, statement: Statement, values: impl SerializeRow) -> Result<QueryResult, ExecutionError> {
+    let mut unsettled = 0;
+    loop {
+        match session.query_unpaged(statement.clone(), &values).await {
+            Err(error) if unsettled < UNSETTLED_MAX && is_unsettled(&error) => unsettled += 1,
+            answer => return answer,
+        }
+        tokio::time::sleep(UNSETTLED_WAIT).await;
+    }
 }
 
 async fn record(session: &Session, version: u32, name: &str) -> Result<(), Source> {
@@ -142,7 +167,7 @@ async fn record(session: &Session, version: u32, name: &str) -> Result<(), Sourc
     statement.set_request_timeout(Some(DDL_TIMEOUT));
     let version = i32::try_from(version)?;
     // Not applied: another one was faster with the same step.
-    session.query_unpaged(statement, (version, name, env!("CARGO_PKG_VERSION"))).await?;
+    send(session, statement, (version, name, env!("CARGO_PKG_VERSION"))).await?;
     Ok(())
 }
 
@@ -154,7 +179,7 @@ where
     let mut statement = Statement::new(text);
     statement.set_consistency(Consistency::LocalQuorum);
     statement.set_request_timeout(Some(READ_TIMEOUT));
-    let rows: QueryRowsResult = session.query_unpaged(statement, values).await?.into_rows_result()?;
+    let rows: QueryRowsResult = send(session, statement, values).await?.into_rows_result()?;
     let mut read = Vec::new();
     for fields in rows.rows::<Fields<'_, '_>>()? {
         if let Some(value) = fields?.get::<T>(column)? {
@@ -176,7 +201,7 @@ async fn change(session: &Session, text: &str) -> Result<(), Source> {
         statement.set_load_balancing_policy(Some(SingleTargetLoadBalancingPolicy::new(target, None)));
     }
     tracing::info!(statement = text.lines().next().unwrap_or(text), "changing the schema");
-    session.query_unpaged(statement, ()).await?;
+    send(session, statement, ()).await?;
     session.await_schema_agreement().await?;
     Ok(())
 }
