@@ -13,7 +13,9 @@ use crate::ledger::{Seen, percentile, staleness};
 use crate::plan::Plan;
 use crate::{Made, links};
 
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 8;
+/// A watcher asks this often: with all of them a few hundred requests a second, which debug builds bear.
+const ASKS: Duration = Duration::from_millis(25);
 /// How long is watched after a change.
 const WATCHED: Duration = Duration::from_secs(3);
 /// The promises, the first one while both ways of the news and the shared cache work.
@@ -105,7 +107,7 @@ impl Watch {
             while !stopped.load(Ordering::Relaxed) {
                 let at = Instant::now();
                 seen.push(Seen { at, version: version(&visitor.get(&path).await) });
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::time::sleep(ASKS).await;
             }
             seen
         });

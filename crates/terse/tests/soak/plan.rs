@@ -1,6 +1,10 @@
 //! How long a soak runs, and the dice that decide what breaks when.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// One soak at a time: two of them on a small machine starve each other, and what is late then says nothing.
+static MACHINE: Mutex<()> = Mutex::new(());
 
 /// By the environment, or a short run whose seed differs each time.
 pub(crate) struct Plan {
@@ -8,16 +12,18 @@ pub(crate) struct Plan {
     pub(crate) length: Duration,
     pub(crate) dice: Dice,
     began: Instant,
+    _machine: MutexGuard<'static, ()>,
 }
 
 impl Plan {
     /// `short_s` is how long it runs in the ordinary suite, from the first fault on.
     pub(crate) fn of(name: &str, short_s: u64) -> Self {
+        let machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
         let seconds = from_environment("TERSE_SOAK_SECONDS");
         let seed = from_environment("TERSE_SOAK_SEED").unwrap_or_else(|| u64::from(std::process::id()));
         let length = Duration::from_secs(seconds.unwrap_or(short_s));
         println!("soak {name}: {} s, seed {seed} (again: scripts/soak {name} {} {seed})", length.as_secs(), length.as_secs());
-        Self { is_long: seconds.is_some(), length, dice: Dice(seed), began: Instant::now() }
+        Self { is_long: seconds.is_some(), length, dice: Dice(seed), began: Instant::now(), _machine: machine }
     }
 
     /// Starting the servers does not count.
