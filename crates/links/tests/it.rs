@@ -24,6 +24,8 @@ use links::{Deps, Options, Service};
 struct World {
     stores: Stores,
     service: Arc<Service>,
+    /// What `service` was made of, for more of them on the same stores.
+    parts: (Options, Deps),
     life: Lifecycle,
     _folder: tempfile::TempDir,
 }
@@ -58,8 +60,9 @@ async fn world_with(
         clock,
         entropy,
     };
-    let service = Service::start(Options { block_len: 64, ..Options::new(key) }, deps, &life);
-    World { stores, service, life, _folder: folder }
+    let options = Options { block_len: 64, ..Options::new(key) };
+    let service = Service::start(options.clone(), deps.clone(), &life);
+    World { stores, service, parts: (options, deps), life, _folder: folder }
 }
 
 fn alice() -> Context {

@@ -1,13 +1,15 @@
-//! Changes that name the version they were made from: of many, one is made. It rests on the store's comparison alone, since all
-//! have read the same row before the first is written.
+//! Changes that name the version they were made from: of many, one is made. They come to services of their own, and all have read
+//! the same row before the first is written, so it rests on the store's comparison alone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use domain::api::Links as _;
 use domain::port::{Inserted, LinkStore, PortResult, Replaced, Walk};
 use domain::{Change, DomainNo, Link, LinkId, PatchDraft, Reason, Slug, Tag};
 use futures_util::future::join_all;
+use links::Service;
 use tokio::sync::Barrier;
 
 use super::{World, alice, draft, world_with};
@@ -21,10 +23,11 @@ enum Sabotage {
     NoComparison,
 }
 
-/// The real store, where nobody has read before all have.
+/// The real store, where nobody has read before all have. Those that lost read again, and wait for nobody.
 struct Together {
     store: Arc<dyn LinkStore>,
-    read: Barrier,
+    reads: AtomicUsize,
+    all_have_read: Barrier,
     sabotage: Sabotage,
 }
 
@@ -40,7 +43,9 @@ impl LinkStore for Together {
 
     async fn get(&self, id: LinkId) -> PortResult<Option<Link>> {
         let row = self.store.get(id).await;
-        self.read.wait().await;
+        if self.reads.fetch_add(1, Ordering::Relaxed) < MANY {
+            self.all_have_read.wait().await;
+        }
         row
     }
 
@@ -74,17 +79,19 @@ impl LinkStore for Together {
 /// How many of many changes of version 1 are made, and the link's version after them.
 async fn made(sabotage: Sabotage) -> (usize, u32) {
     let store = |stores: &backends::sqlite::Stores| -> Arc<dyn LinkStore> {
-        Arc::new(Together { store: stores.links.clone(), read: Barrier::new(MANY), sabotage })
+        Arc::new(Together { store: stores.links.clone(), reads: AtomicUsize::new(0), all_have_read: Barrier::new(MANY), sabotage })
     };
-    let World { stores, service, life, _folder } =
+    let World { stores, service, parts: (options, deps), life, _folder } =
         world_with(|ids| ids, store, (Arc::new(super::NoLinkCache), Arc::new(super::LinkEvents::alone()))).await;
     let link = service.create(&alice(), draft(0), None).await.unwrap().link().clone();
+    // One service would make them one after the other.
+    let services: Vec<_> = (0..MANY).map(|_| Service::start(options.clone(), deps.clone(), &life)).collect();
     let context = alice();
-    let change = |i| {
+    let changes = services.iter().enumerate().map(|(i, service)| {
         let patch = PatchDraft { target: Change::Set(format!("https://example.com/changed/{i}")), ..PatchDraft::default() };
         service.update(&context, link.id, patch, Some(1))
-    };
-    let answers = join_all((0..MANY).map(change)).await;
+    });
+    let answers = join_all(changes).await;
     for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
         assert_eq!(error.reason(), Reason::VersionMismatch);
     }
