@@ -4,11 +4,13 @@
 //! says), 0 meaning one value that has all the clicks. Per value its text, and then its clicks as a varint.
 //! A text is a byte from 128 on for a known word, else its length and its bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
 
 use compact_str::CompactString;
 use domain::Dimension;
 use domain::port::Dimensions;
+use foldhash::fast::RandomState;
 
 /// Words that take one byte. Part of the stored format: only ever added to, at most 128.
 const WORDS: &[&str] = &[
@@ -117,6 +119,9 @@ const WORDS: &[&str] = &[
     "Googlebot",
     "bingbot",
 ];
+/// By word, its place among [`WORDS`].
+static PLACES: LazyLock<HashMap<&str, u8, RandomState>> = LazyLock::new(|| WORDS.iter().copied().zip(0..).collect());
+
 const WORD: u8 = 0x80;
 const MANY: u8 = 15;
 
@@ -172,7 +177,7 @@ pub(crate) fn decode(mut bytes: &[u8], clicks: u64, wanted: Option<Dimension>) -
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
-    if let Some(word) = WORDS.iter().position(|word| *word == text).and_then(|at| u8::try_from(at).ok()) {
+    if let Some(word) = PLACES.get(text) {
         out.push(WORD | word);
         return;
     }

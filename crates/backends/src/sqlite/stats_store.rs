@@ -15,7 +15,11 @@ use super::{OpenError, Options, Schema, Sqlite, stats_top};
 use crate::calendar::first_day;
 use crate::stats_codec;
 
-pub const STATS: Schema = Schema { name: "stats", application_id: i32::from_be_bytes(*b"Trss"), steps: &[include_str!("stats.sql")] };
+pub const STATS: Schema = Schema {
+    name: "stats",
+    application_id: i32::from_be_bytes(*b"Trss"),
+    steps: &[include_str!("stats.sql"), include_str!("stats_2.sql")],
+};
 
 pub(super) const EVERYONE: i64 = 0;
 
@@ -90,6 +94,8 @@ struct Apply<'a> {
     db: &'a Connection,
     source: i64,
     sealed_before: u32,
+    /// Days before it are or were rolled up: each part of them counts as a change.
+    rolled_before: u32,
     owners: HashMap<Owner, i64>,
     changed: BTreeSet<(u32, i64)>,
 }
@@ -114,49 +120,70 @@ impl Apply<'_> {
             Subject::Link(link) => id(*link),
             Subject::Owner(owner) => self.owner(owner)?,
         };
-        let chunk = count(part.chunk);
-        let old = self
-            .db
-            .prepare_cached("SELECT clicks, humans, upto FROM parts WHERE subject = ?1 AND slot = ?2 AND source = ?3 AND chunk = ?4")?
-            .query_row(params![subject, part.slot.get(), self.source, chunk], |row| Ok((counts(row, 0)?, row.get::<_, u32>(2)?)))
-            .optional()?;
-        if old.is_some_and(|(_, upto)| upto >= part.upto) {
-            return Ok(());
-        }
-        let old = old.map_or_else(Counts::default, |(counts, _)| counts);
-        let tally = &part.tally;
-        self.db.prepare_cached("INSERT OR REPLACE INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?.execute(params![
-            subject,
-            part.slot.get(),
-            self.source,
-            chunk,
-            part.upto,
-            count(tally.counts.clicks),
-            count(tally.counts.humans),
-            stats_codec::encode(&tally.dimensions, tally.counts.clicks),
-            tally.visitors,
-        ])?;
-        self.changed.insert((day, subject));
-        if let Some(owner) = &part.owner {
-            let owner = self.owner(owner)?;
-            let more = |new: u64, old: u64| count(new).saturating_sub(count(old));
-            self.db
-                .prepare_cached(
-                    "INSERT INTO link_days VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE \
-                     SET clicks = clicks + excluded.clicks, humans = humans + excluded.humans",
-                )?
-                .execute(params![day, owner, subject, more(tally.counts.clicks, old.clicks), more(tally.counts.humans, old.humans)])?;
+        let Some(more) = self.store(subject, part)? else { return Ok(()) };
+        let is_first_today = match &part.owner {
+            Some(owner) => {
+                let owner = self.owner(owner)?;
+                self.add_to_link_day((day, owner, subject), more)?
+            }
+            None => true,
+        };
+        // While a day runs nobody rolls it up, and its first part has marked it.
+        if day < self.rolled_before || is_first_today {
+            self.changed.insert((day, subject));
         }
         Ok(())
+    }
+
+    /// By how much the part says more than what was there; `None` when it says nothing new.
+    fn store(&self, subject: i64, part: &Part) -> rusqlite::Result<Option<Counts>> {
+        let Tally { counts: new, dimensions, visitors, .. } = &part.tally;
+        let (slot, chunk) = (part.slot.get(), count(part.chunk));
+        let (clicks, humans) = (count(new.clicks), count(new.humans));
+        let dimensions = stats_codec::encode(dimensions, new.clicks);
+        let is_new = self
+            .db
+            .prepare_cached("INSERT INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING")?
+            .execute(params![subject, slot, self.source, chunk, part.upto, clicks, humans, dimensions, visitors])?
+            > 0;
+        if is_new {
+            return Ok(Some(*new));
+        }
+        let key = "subject = ?1 AND slot = ?2 AND source = ?3 AND chunk = ?4";
+        let (old, upto) = self
+            .db
+            .prepare_cached(&format!("SELECT clicks, humans, upto FROM parts WHERE {key}"))?
+            .query_row(params![subject, slot, self.source, chunk], |row| Ok((counts(row, 0)?, row.get::<_, u32>(2)?)))?;
+        if upto >= part.upto {
+            return Ok(None);
+        }
+        self.db
+            .prepare_cached(&format!("UPDATE parts SET upto = ?5, clicks = ?6, humans = ?7, dimensions = ?8, visitors = ?9 WHERE {key}"))?
+            .execute(params![subject, slot, self.source, chunk, part.upto, clicks, humans, dimensions, visitors])?;
+        Ok(Some(Counts { clicks: new.clicks.saturating_sub(old.clicks), humans: new.humans.saturating_sub(old.humans) }))
+    }
+
+    /// Whether the link had no clicks that day before.
+    fn add_to_link_day(&self, (day, owner, link): (u32, i64, i64), more: Counts) -> rusqlite::Result<bool> {
+        let values = params![day, owner, link, count(more.clicks), count(more.humans)];
+        let was_there = self
+            .db
+            .prepare_cached("UPDATE link_days SET clicks = clicks + ?4, humans = humans + ?5 WHERE day = ?1 AND owner = ?2 AND link = ?3")?
+            .execute(values)?
+            > 0;
+        if !was_there {
+            self.db.prepare_cached("INSERT INTO link_days VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(values)?;
+        }
+        Ok(!was_there)
     }
 }
 
 fn apply(db: &Connection, parts: &[Part], position: LogPosition) -> rusqlite::Result<()> {
     let source = source_id(db, position.log, position.partition)?;
-    let (seen, sealed_before) = db
-        .prepare_cached("UPDATE state SET seen = seen + 1 RETURNING seen, sealed_before")?
-        .query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?)))?;
-    let mut applying = Apply { db, source, sealed_before, owners: HashMap::new(), changed: BTreeSet::new() };
+    let (seen, sealed_before, rolled_before) = db
+        .prepare_cached("UPDATE state SET seen = seen + 1 RETURNING seen, sealed_before, rolled_before")?
+        .query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?, row.get::<_, u32>(2)?)))?;
+    let mut applying = Apply { db, source, sealed_before, rolled_before, owners: HashMap::new(), changed: BTreeSet::new() };
     for part in parts {
         applying.part(part)?;
     }
@@ -276,6 +303,14 @@ fn put_rollups(db: &Connection, rollups: &[Rollup]) -> rusqlite::Result<()> {
     Ok(())
 }
 
+fn rolled_before(db: &Connection) -> rusqlite::Result<u32> {
+    db.prepare_cached("SELECT rolled_before FROM state")?.query_row([], |row| row.get(0))
+}
+
+fn roll_before(db: &Connection, day: u32) -> rusqlite::Result<()> {
+    db.execute("UPDATE state SET rolled_before = max(rolled_before, ?1)", [day]).map(drop)
+}
+
 fn dirty_days(db: &Connection, before_day: u32, limit: usize) -> rusqlite::Result<Vec<DirtyDay>> {
     let mut owner = db.prepare_cached("SELECT name FROM owners WHERE id = ?1")?;
     let mut select = db.prepare_cached("SELECT day, subject, seen FROM dirty WHERE day < ?1 ORDER BY day, subject LIMIT ?2")?;
@@ -351,6 +386,10 @@ impl StatsStore for SqliteStats {
     }
 
     async fn dirty_days(&self, before_day: u32, limit: usize) -> PortResult<Vec<DirtyDay>> {
+        // First, so that no part of these days is stored without a mark from here on.
+        if self.file.read("sqlite: rolled before", rolled_before).await? < before_day {
+            self.file.write("sqlite: roll days", move |db| roll_before(db, before_day)).await?;
+        }
         self.file.read("sqlite: dirty days", move |db| dirty_days(db, before_day, limit)).await
     }
 
