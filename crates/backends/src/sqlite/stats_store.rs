@@ -1,11 +1,12 @@
 //! `stats.db`: what was counted. A file of its own, so that counting never delays a create.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::port::{DirtyDay, LogId, LogPosition, Part, PortResult, Rollup, RollupUnit, StatsStore, Tally, TallySum, Want};
+use domain::port::{DirtyDay, LogId, LogPosition, Part, PortResult, Rollup, RollupUnit, StatsStore, Tally, TallySum, Want, cap_dimensions};
 use domain::{Counts, Dimension, LinkId, Owner, Slot, Subject, UnixMs};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -18,10 +19,12 @@ use crate::stats_codec;
 pub const STATS: Schema = Schema {
     name: "stats",
     application_id: i32::from_be_bytes(*b"Trss"),
-    steps: &[include_str!("stats.sql"), include_str!("stats_2.sql")],
+    steps: &[include_str!("stats.sql"), include_str!("stats_2.sql"), include_str!("stats_3.sql")],
 };
 
 pub(super) const EVERYONE: i64 = 0;
+/// Columns that [`tally`] reads.
+const TALLY_COLUMNS: usize = 5;
 
 pub struct SqliteStats {
     file: Sqlite,
@@ -89,6 +92,13 @@ fn counts(row: &Row<'_>, column: usize) -> rusqlite::Result<Counts> {
     Ok(Counts { clicks: to_count(row.get(column)?, column)?, humans: to_count(row.get(column + 1)?, column + 1)? })
 }
 
+/// What a row says of its newest chunk.
+struct NewestRow {
+    chunk: u64,
+    upto: u32,
+    counts: Counts,
+}
+
 /// One call of `apply` on its way.
 struct Apply<'a> {
     db: &'a Connection,
@@ -136,31 +146,127 @@ impl Apply<'_> {
     }
 
     /// By how much the part says more than what was there; `None` when it says nothing new.
+    ///
+    /// A row speaks of the newest chunk that has clicks of its subject and quarter-hour, and of all before it together: so the
+    /// file grows with what was clicked, not with how often, and the rows that are written to lie close to each other.
+    /// Chunks of a source come in order, each after the last word of the one before.
     fn store(&self, subject: i64, part: &Part) -> rusqlite::Result<Option<Counts>> {
-        let Tally { counts: new, dimensions, visitors, .. } = &part.tally;
-        let (slot, chunk) = (part.slot.get(), count(part.chunk));
-        let (clicks, humans) = (count(new.clicks), count(new.humans));
-        let dimensions = stats_codec::encode(dimensions, new.clicks);
-        let is_new = self
-            .db
-            .prepare_cached("INSERT INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING")?
-            .execute(params![subject, slot, self.source, chunk, part.upto, clicks, humans, dimensions, visitors])?
-            > 0;
-        if is_new {
-            return Ok(Some(*new));
+        let Some(row) = self.newest_row(subject, part.slot)? else {
+            self.insert(subject, part)?;
+            return Ok(Some(part.tally.counts));
+        };
+        match row.chunk.cmp(&part.chunk) {
+            // What it says is in the row already.
+            Ordering::Greater => Ok(None),
+            Ordering::Equal if row.upto >= part.upto => Ok(None),
+            Ordering::Equal => {
+                self.update(subject, part)?;
+                let (new, old) = (part.tally.counts, row.counts);
+                Ok(Some(Counts { clicks: new.clicks.saturating_sub(old.clicks), humans: new.humans.saturating_sub(old.humans) }))
+            }
+            Ordering::Less => {
+                self.fold(subject, part, row.chunk)?;
+                Ok(Some(part.tally.counts))
+            }
         }
-        let key = "subject = ?1 AND slot = ?2 AND source = ?3 AND chunk = ?4";
-        let (old, upto) = self
-            .db
-            .prepare_cached(&format!("SELECT clicks, humans, upto FROM parts WHERE {key}"))?
-            .query_row(params![subject, slot, self.source, chunk], |row| Ok((counts(row, 0)?, row.get::<_, u32>(2)?)))?;
-        if upto >= part.upto {
-            return Ok(None);
-        }
+    }
+
+    fn newest_row(&self, subject: i64, slot: Slot) -> rusqlite::Result<Option<NewestRow>> {
         self.db
-            .prepare_cached(&format!("UPDATE parts SET upto = ?5, clicks = ?6, humans = ?7, dimensions = ?8, visitors = ?9 WHERE {key}"))?
-            .execute(params![subject, slot, self.source, chunk, part.upto, clicks, humans, dimensions, visitors])?;
-        Ok(Some(Counts { clicks: new.clicks.saturating_sub(old.clicks), humans: new.humans.saturating_sub(old.humans) }))
+            .prepare_cached(
+                "SELECT chunk, upto, clicks, humans FROM parts WHERE subject = ?1 AND slot = ?2 AND source = ?3 ORDER BY chunk DESC LIMIT 1",
+            )?
+            .query_row(params![subject, slot.get(), self.source], |row| {
+                Ok(NewestRow { chunk: to_count(row.get(0)?, 0)?, upto: row.get(1)?, counts: counts(row, 2)? })
+            })
+            .optional()
+    }
+
+    fn insert(&self, subject: i64, part: &Part) -> rusqlite::Result<()> {
+        let Tally { counts, dimensions, visitors, .. } = &part.tally;
+        let dimensions = stats_codec::encode(dimensions, counts.clicks);
+        self.db
+            .prepare_cached(
+                "INSERT INTO parts (subject, slot, source, chunk, upto, clicks, humans, dimensions, visitors) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                subject,
+                part.slot.get(),
+                self.source,
+                count(part.chunk),
+                part.upto,
+                count(counts.clicks),
+                count(counts.humans),
+                dimensions,
+                visitors
+            ])
+            .map(drop)
+    }
+
+    /// More of the chunk that the row speaks of.
+    fn update(&self, subject: i64, part: &Part) -> rusqlite::Result<()> {
+        let Tally { counts, dimensions, visitors, .. } = &part.tally;
+        let dimensions = stats_codec::encode(dimensions, counts.clicks);
+        self.db
+            .prepare_cached(
+                "UPDATE parts SET upto = ?5, clicks = ?6, humans = ?7, dimensions = ?8, visitors = ?9 \
+                 WHERE subject = ?1 AND slot = ?2 AND source = ?3 AND chunk = ?4",
+            )?
+            .execute(params![
+                subject,
+                part.slot.get(),
+                self.source,
+                count(part.chunk),
+                part.upto,
+                count(counts.clicks),
+                count(counts.humans),
+                dimensions,
+                visitors
+            ])
+            .map(drop)
+    }
+
+    /// The first of a newer chunk: the row's own becomes one of those before it.
+    fn fold(&self, subject: i64, part: &Part, chunk: u64) -> rusqlite::Result<()> {
+        let key = params![subject, part.slot.get(), self.source, count(chunk)];
+        let before = self
+            .db
+            .prepare_cached(
+                "SELECT clicks, humans, 0, dimensions, visitors, old_clicks, old_humans, 0, old_dimensions, old_visitors \
+                 FROM parts WHERE subject = ?1 AND slot = ?2 AND source = ?3 AND chunk = ?4",
+            )?
+            .query_row(key, |row| {
+                let mut sum = TallySum::default();
+                add_tallies(&mut sum, row, 0, Want::Everything)?;
+                Ok(sum.finish())
+            })?;
+        let Tally { counts: old, dimensions: mut old_dimensions, visitors: old_visitors, .. } = before;
+        cap_dimensions(&mut old_dimensions);
+        let Tally { counts, dimensions, visitors, .. } = &part.tally;
+        self.db
+            .prepare_cached(
+                "UPDATE parts SET chunk = ?5, upto = ?6, clicks = ?7, humans = ?8, dimensions = ?9, visitors = ?10, \
+                 old_clicks = ?11, old_humans = ?12, old_dimensions = ?13, old_visitors = ?14 \
+                 WHERE subject = ?1 AND slot = ?2 AND source = ?3 AND chunk = ?4",
+            )?
+            .execute(params![
+                subject,
+                part.slot.get(),
+                self.source,
+                count(chunk),
+                count(part.chunk),
+                part.upto,
+                count(counts.clicks),
+                count(counts.humans),
+                stats_codec::encode(dimensions, counts.clicks),
+                visitors,
+                count(old.clicks),
+                count(old.humans),
+                stats_codec::encode(&old_dimensions, old.clicks),
+                old_visitors
+            ])
+            .map(drop)
     }
 
     /// Whether the link had no clicks that day before.
@@ -218,21 +324,32 @@ fn tally(row: &Row<'_>, first: usize, want: Want) -> rusqlite::Result<Tally> {
     Ok(Tally { counts, dimensions, visitors, visitor_days })
 }
 
+/// Adds what a row of `parts` says: of its newest chunk, and of those before it. The columns of the first begin at `first`, those of the second follow.
+fn add_tallies(sum: &mut TallySum, row: &Row<'_>, first: usize, want: Want) -> rusqlite::Result<()> {
+    for first in [first, first + TALLY_COLUMNS] {
+        let tally = tally(row, first, want)?;
+        if tally.counts.clicks > 0 {
+            sum.add(&tally).map_err(|_| broken(first + 4, Type::Blob, "visitors"))?;
+        }
+    }
+    Ok(())
+}
+
 fn slots(db: &Connection, subject: &Subject, from: Slot, to: Slot, want: Want) -> rusqlite::Result<Vec<(Slot, Tally)>> {
     let Some(subject) = subject_id(db, subject)? else { return Ok(Vec::new()) };
     let mut select = db.prepare_cached(
-        "SELECT slot, clicks, humans, 0, dimensions, visitors FROM parts WHERE subject = ?1 AND slot >= ?2 AND slot < ?3 ORDER BY slot",
+        "SELECT slot, clicks, humans, 0, dimensions, visitors, old_clicks, old_humans, 0, old_dimensions, old_visitors \
+         FROM parts WHERE subject = ?1 AND slot >= ?2 AND slot < ?3 ORDER BY slot",
     )?;
     let mut rows = select.query(params![subject, from.get(), to.get()])?;
     let mut sums: Vec<(Slot, TallySum)> = Vec::new();
     while let Some(row) = rows.next()? {
         let slot = Slot::new(row.get(0)?);
-        let tally = tally(row, 1, want)?;
         if sums.last().is_none_or(|(last, _)| *last != slot) {
             sums.push((slot, TallySum::default()));
         }
         if let Some((_, sum)) = sums.last_mut() {
-            sum.add(&tally).map_err(|_| broken(5, Type::Blob, "visitors"))?;
+            add_tallies(sum, row, 1, want)?;
         }
     }
     Ok(sums.into_iter().map(|(slot, sum)| (slot, sum.finish())).collect())

@@ -123,7 +123,7 @@ fn of_day(db: &Connection, link: i64, day: u32) -> rusqlite::Result<Counts> {
 
 fn of_slots(db: &Connection, link: i64, from: Slot, to: Slot) -> rusqlite::Result<Counts> {
     db.prepare_cached(
-        "SELECT coalesce(sum(clicks), 0), coalesce(sum(humans), 0) FROM parts WHERE subject = ?1 AND slot >= ?2 AND slot < ?3",
+        "SELECT coalesce(sum(clicks + old_clicks), 0), coalesce(sum(humans + old_humans), 0) FROM parts WHERE subject = ?1 AND slot >= ?2 AND slot < ?3",
     )?
     .query_row(params![link, count(from.get().into()), count(to.get().into())], |row| {
         Ok(Counts { clicks: to_count(row.get(0)?, 0)?, humans: to_count(row.get(1)?, 1)? })

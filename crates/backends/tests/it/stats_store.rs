@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use backends::sqlite::{Options, SqliteStats, open_stats};
+use compact_str::CompactString;
 use domain::port::{Dimensions, LogId, LogPosition, Part, Rollup, RollupUnit, StatsStore, Tally, Want};
-use domain::visitors::Visitors;
-use domain::{Counts, LinkId, Owner, Slot, Subject};
+use domain::visitors::{VisitorUnion, Visitors};
+use domain::{Counts, Dimension, LinkId, Owner, Slot, Subject};
 use tempfile::TempDir;
 
 fn open() -> (TempDir, Arc<SqliteStats>) {
@@ -91,4 +92,47 @@ async fn top_links_stay_exact_when_a_day_has_more_links_than_are_kept() {
     let top: Vec<_> = top.into_iter().map(|(link, counts)| (link.get(), counts.clicks)).collect();
     assert_eq!(top, [(1, 10_000), (2, 10_000), (3, 10_000), (1_500, 1_500)]);
     stats.close().await;
+}
+
+/// One visitor and country of its own for each chunk.
+fn of_chunk(chunk: u64, upto: u32, clicks: u64) -> Part {
+    let mut visitors = Visitors::default();
+    visitors.add(chunk.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let country = CompactString::from(format!("c{}", chunk % 3));
+    let tally = Tally {
+        counts: Counts { clicks, humans: clicks - 1 },
+        dimensions: [(Dimension::Country, [(country, clicks)].into())].into(),
+        visitors: visitors.encode(),
+        visitor_days: 0,
+    };
+    Part { chunk, upto, tally, ..part(5, 96 * 20_000, clicks) }
+}
+
+/// However many chunks speak of a quarter-hour, it is one row, and what was said before is not counted again.
+#[tokio::test]
+async fn chunks_of_a_quarter_hour_are_folded_into_one_row() {
+    let (folder, stats) = open();
+    let chunks: Vec<Part> = (0..50).flat_map(|chunk| [of_chunk(chunk, 5, 2), of_chunk(chunk, 9, 4)]).collect();
+    for part in &chunks {
+        stats.apply(vec![part.clone()].into(), position(0)).await.unwrap();
+    }
+    let subject = Subject::Link(LinkId::new(5));
+    let slot = Slot::new(96 * 20_000);
+    let read = async || stats.slots(&subject, slot, Slot::new(slot.get() + 1), Want::Everything).await.unwrap();
+    let counted = read().await;
+    let [(_, sum)] = &counted[..] else { panic!("{counted:?}") };
+    assert_eq!(sum.counts, Counts { clicks: 200, humans: 150 });
+    assert_eq!(sum.dimensions[&Dimension::Country], [("c0".into(), 68), ("c1".into(), 68), ("c2".into(), 64)].into());
+    let mut union = VisitorUnion::default();
+    union.add(&sum.visitors).unwrap();
+    assert_eq!(union.estimate(), 50);
+
+    stats.apply(chunks.into(), position(0)).await.unwrap();
+    assert_eq!(read().await, counted, "counted again from the first record on");
+    let top = stats.top_links(&Subject::Owner(Owner::parse("ann").unwrap()), slot, Slot::new(slot.get() + 1), 1).await.unwrap();
+    assert_eq!(top, [(LinkId::new(5), Counts { clicks: 200, humans: 150 })]);
+    stats.close().await;
+    let file = rusqlite::Connection::open(folder.path().join("stats.db")).unwrap();
+    let rows: u32 = file.query_row("SELECT count(*) FROM parts", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 1);
 }
