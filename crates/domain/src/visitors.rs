@@ -74,6 +74,22 @@ impl VisitorUnion {
     }
 }
 
+/// The union of two sketches that are short lists, or the same: what nearly all of them are. `None` for others.
+pub(crate) fn united_lists(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    if one == other {
+        return Some(one.to_vec());
+    }
+    let is_list = |bytes: &[u8]| bytes.len() <= BARE_LEN_MAX * COUPON_LEN && bytes.len().is_multiple_of(COUPON_LEN);
+    if !is_list(one) || !is_list(other) {
+        return None;
+    }
+    let mut both = one.to_vec();
+    for coupon in other.chunks_exact(COUPON_LEN).filter(|coupon| !one.chunks_exact(COUPON_LEN).any(|known| known == *coupon)) {
+        both.extend_from_slice(coupon);
+    }
+    is_list(&both).then_some(both)
+}
+
 fn encode(sketch: &HllSketch) -> Vec<u8> {
     if sketch.is_empty() {
         return Vec::new();
@@ -161,6 +177,25 @@ mod tests {
                 assert!(estimate.abs_diff(truth) * 10_000 <= truth * 4 * 81, "{estimate} for {truth}");
             }
         }
+    }
+
+    #[test]
+    fn short_lists_are_united_as_sketches_are() {
+        for (one, other) in [(0..1, 0..1), (0..3, 2..6), (0..4, 4..8), (0..8, 4..12), (0..0, 0..2), (0..100, 0..100), (0..100, 0..2)] {
+            let (a, b) = (of(one.clone()).encode(), of(other.clone()).encode());
+            let mut union = VisitorUnion::default();
+            union.add(&a).unwrap();
+            union.add(&b).unwrap();
+            let distinct = one.end.max(other.end) - one.start.min(other.start);
+            let Some(both) = united_lists(&a, &b) else {
+                assert!(distinct > 8, "{one:?} {other:?}");
+                continue;
+            };
+            let mut read = VisitorUnion::default();
+            read.add(&both).unwrap();
+            assert_eq!(read.estimate(), union.estimate(), "{one:?} {other:?}");
+        }
+        assert_eq!(united_lists(&[1, 2, 3], &[1, 2, 3, 4]), None, "foreign bytes are left to who refuses them");
     }
 
     #[test]

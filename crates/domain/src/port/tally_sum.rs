@@ -4,7 +4,7 @@ use compact_str::CompactString;
 
 use super::{Dimensions, Tally};
 use crate::limits::DIMENSION_VALUES_MAX;
-use crate::visitors::{VisitorUnion, VisitorsError};
+use crate::visitors::{VisitorUnion, VisitorsError, united_lists};
 
 /// What is counted under when a dimension has too many values.
 pub const OTHER: &str = "other";
@@ -42,6 +42,10 @@ impl TallySum {
                 Ok(())
             }
             None => {
+                if let Some(both) = united_lists(&self.tally.visitors, &other.visitors) {
+                    self.tally.visitors = both;
+                    return Ok(());
+                }
                 let mut union = VisitorUnion::default();
                 let added = union.add(&self.tally.visitors).and_then(|()| union.add(&other.visitors));
                 self.union = Some(union);
