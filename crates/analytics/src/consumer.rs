@@ -91,8 +91,10 @@ impl Handle {
 
 struct Metrics {
     consumed: ::metrics::Counter,
+    stored: ::metrics::Counter,
     skipped: ::metrics::Counter,
     lag: ::metrics::Gauge,
+    unstored: ::metrics::Gauge,
     event_age: ::metrics::Histogram,
     flush: ::metrics::Histogram,
     parts: ::metrics::Counter,
@@ -105,6 +107,7 @@ impl Drop for Metrics {
     /// Of a partition that nobody reads here there is nothing to show.
     fn drop(&mut self) {
         self.lag.set(0.0);
+        self.unstored.set(0.0);
         self.open_rows.set(0.0);
     }
 }
@@ -114,8 +117,10 @@ impl Metrics {
         let partition = partition.to_string();
         Self {
             consumed: ::metrics::counter!(names::CONSUMED),
+            stored: ::metrics::counter!(names::STORED),
             skipped: ::metrics::counter!(names::SKIPPED),
             lag: ::metrics::gauge!(names::LAG, "partition" => partition.clone()),
+            unstored: ::metrics::gauge!(names::UNSTORED, "partition" => partition.clone()),
             event_age: ::metrics::histogram!(names::EVENT_AGE),
             flush: ::metrics::histogram!(names::FLUSH),
             parts: ::metrics::counter!(names::PARTS),
@@ -276,6 +281,7 @@ impl<S: ClickSource> Service<S> {
         self.handles.skipped.increment(batch.next_offset.saturating_sub(batch.start.offset).saturating_sub(counted));
         self.handles.open_rows.set(gauge(session.fold.len()));
         self.handles.lag.set(gauge(usize::try_from(self.source.lag()).unwrap_or(usize::MAX)));
+        self.handles.unstored.set(gauge(usize::try_from(session.next.saturating_sub(session.stored)).unwrap_or(usize::MAX)));
         Ok(())
     }
 
@@ -310,6 +316,8 @@ impl<S: ClickSource> Service<S> {
                 break;
             }
         }
+        self.handles.stored.increment(session.next.saturating_sub(session.stored));
+        self.handles.unstored.set(0.0);
         session.stored = session.next;
         if let Some(live) = &self.live {
             live.add(session.live.take(session.stored));

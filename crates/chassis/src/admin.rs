@@ -14,7 +14,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::{Check, Finding, Lifecycle, OnError, Stage, Status};
+use crate::{Check, Finding, Lifecycle, OnError, Stage, Status, process};
 
 /// Connections at one time; more wait in the listen queue.
 const CONNECTIONS_MAX: usize = 64;
@@ -126,7 +126,9 @@ async fn answer(request: &Request<Incoming>, state: &State) -> Response<Full<Byt
                 if let Some(refresh) = &state.admin.before_metrics {
                     refresh();
                 }
-                with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", handle.render())
+                let mut text = handle.render();
+                process::render(&mut text);
+                with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
             }
             None => text(StatusCode::NOT_FOUND, "this process keeps no metrics\n"),
         },

@@ -3,9 +3,11 @@
 //! Read `lifecycle.rs` first.
 
 pub mod admin;
+pub mod catalogue;
 pub mod check;
 pub mod config;
 pub mod lifecycle;
+pub mod process;
 pub mod telemetry;
 
 pub use check::{Check, Finding, Status};

@@ -261,12 +261,6 @@ pub fn spawn_upkeep(lifecycle: &Lifecycle, handle: PrometheusHandle) {
     });
 }
 
-/// Which build runs, as labels of a constant 1.
-pub fn build_info(metric: &'static str, version: &'static str, commit: &'static str) {
-    metrics::describe_gauge!(metric, "Which build runs; always 1");
-    metrics::gauge!(metric, "version" => version, "commit" => commit).set(1.0);
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};

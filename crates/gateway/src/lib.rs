@@ -35,6 +35,7 @@ use domain::api::{History, Ids, Links, Resolver, Stats};
 use domain::port::{Clock, DomainStore, Entropy, KeyStore, RateLimiter};
 
 pub use limits::{FallbackLimiter, FallbackOptions};
+pub use metrics::METRICS;
 pub use network::{Network, NetworkError, Networks};
 pub use openapi::openapi_json;
 pub use options::{ConnectionLimits, Deadlines, ForwardedHeader, Limits, Options, Scheme, Timeouts, TlsFiles};

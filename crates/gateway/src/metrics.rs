@@ -2,38 +2,46 @@
 
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::balance::{Fault, Outcome};
 use crate::shedding::Class;
 
-pub(crate) const REQUESTS: &str = "terse_gateway_requests_total";
-pub(crate) const DURATION: &str = "terse_gateway_request_duration_seconds";
-pub(crate) const CONNECTIONS: &str = "terse_gateway_connections";
-pub(crate) const CONNECTIONS_CLOSED: &str = "terse_gateway_connections_closed_total";
-pub(crate) const CONNECTIONS_REFUSED: &str = "terse_gateway_connections_refused_total";
-pub(crate) const SHED: &str = "terse_gateway_shed_total";
-pub(crate) const LIMITED: &str = "terse_gateway_limited_total";
-pub(crate) const PANICS: &str = "terse_gateway_panics_total";
-pub(crate) const BALANCE_REQUESTS: &str = "terse_balance_requests_total";
-pub(crate) const BALANCE_RETRIES: &str = "terse_balance_retries_total";
-pub(crate) const BALANCE_SPILLS: &str = "terse_balance_spills_total";
-pub(crate) const BALANCE_EJECTIONS: &str = "terse_balance_ejections_total";
-pub(crate) const BALANCE_PROBES: &str = "terse_balance_probes_total";
-pub(crate) const BALANCE_REPLICAS: &str = "terse_balance_replicas";
-pub(crate) const BALANCE_EJECTED: &str = "terse_balance_replicas_ejected";
-pub(crate) const LIMITER_FALLBACK: &str = "terse_limiter_fallback_total";
-
-/// Registers units and help texts. Called once the recorder is installed.
-fn describe() {
-    describe_counter!(REQUESTS, Unit::Count, "Requests answered, by kind and status class");
-    describe_histogram!(DURATION, Unit::Seconds, "From the last header byte to the head of the answer, by kind");
-    describe_gauge!(CONNECTIONS, Unit::Count, "Open client connections");
-    describe_counter!(CONNECTIONS_CLOSED, Unit::Count, "Connections closed because the peer was too slow, by reason");
-    describe_counter!(CONNECTIONS_REFUSED, Unit::Count, "Connections closed on accept, by reason");
-    describe_counter!(SHED, Unit::Count, "Requests answered 503 to protect the others, by class");
-    describe_counter!(LIMITED, Unit::Count, "Requests refused by a limit, by limit");
-    describe_counter!(PANICS, Unit::Count, "Handlers that panicked; each one is a bug");
+chassis::metrics! {
+    /// Requests answered.
+    Counter REQUESTS = "terse_gateway_requests_total" in "requests" by ["kind": "redirect|page|api", "status": "1xx|2xx|3xx|4xx|5xx"];
+    /// From the last header byte to the head of the answer.
+    Histogram DURATION = "terse_gateway_request_duration_seconds" in "seconds" by ["kind": "redirect|page|api"];
+    /// Requests at work, by what they are worth when not all can be served.
+    Gauge AT_WORK = "terse_gateway_requests_at_work" in "requests" by ["class": "redirect|create|stats"];
+    /// Open client connections.
+    Gauge CONNECTIONS = "terse_gateway_connections" in "connections";
+    /// Connections closed because the peer was too slow.
+    Counter CONNECTIONS_CLOSED = "terse_gateway_connections_closed_total" in "connections" by ["reason": "handshake|header|body|write|idle"];
+    /// Connections closed on accept: too many of all, too many of one network, no descriptor or memory left.
+    Counter CONNECTIONS_REFUSED = "terse_gateway_connections_refused_total" in "connections" by ["reason": "total|per_ip|system"];
+    /// Requests answered 503 to protect the others.
+    Counter SHED = "terse_gateway_shed_total" in "requests" by ["class": "redirect|create|stats"];
+    /// Requests refused by a limit.
+    Counter LIMITED = "terse_gateway_limited_total" in "requests" by ["limit": "requests|misses|api|creations"];
+    /// Handlers that panicked; each one is a bug.
+    Counter PANICS = "terse_gateway_panics_total" in "panics";
+    /// Requests sent to redirect replicas.
+    Counter BALANCE_REQUESTS = "terse_balance_requests_total" in "requests" by ["outcome": "answered|refused|unreachable|too_late|broken_off"];
+    /// Requests that never reached their replica, by what became of them at another one.
+    Counter BALANCE_RETRIES = "terse_balance_retries_total" in "requests" by ["outcome": "answered|failed|over_budget|too_late|no_other"];
+    /// Requests given to another replica than their code's because those were too busy.
+    Counter BALANCE_SPILLS = "terse_balance_spills_total" in "requests";
+    /// Redirect replicas found faulty.
+    Counter BALANCE_EJECTIONS = "terse_balance_ejections_total" in "ejections" by ["reason": "failures|rate|silent"];
+    /// Probes of silent or faulty redirect replicas.
+    Counter BALANCE_PROBES = "terse_balance_probes_total" in "probes" by ["outcome": "answered|failed"];
+    /// Redirect replicas known.
+    Gauge BALANCE_REPLICAS = "terse_balance_replicas" in "replicas";
+    /// Redirect replicas known and left out.
+    Gauge BALANCE_EJECTED = "terse_balance_replicas_ejected" in "replicas";
+    /// Limits decided in this process because the shared limiter did not answer.
+    Counter LIMITER_FALLBACK = "terse_limiter_fallback_total" in "decisions";
 }
 
 /// What was asked for.
@@ -62,16 +70,17 @@ const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 pub(crate) struct RequestMetrics {
     answered: [[Counter; 5]; 3],
     duration: [Histogram; 3],
+    at_work: [Gauge; 3],
     pub(crate) connections: Gauge,
 }
 
 impl RequestMetrics {
     pub(crate) fn new() -> Self {
-        describe();
         Self {
             answered: RequestKind::ALL
                 .map(|kind| STATUS_CLASSES.map(|status| counter!(REQUESTS, "kind" => kind.as_str(), "status" => status))),
             duration: RequestKind::ALL.map(|kind| histogram!(DURATION, "kind" => kind.as_str())),
+            at_work: Class::ALL.map(|class| gauge!(AT_WORK, "class" => class.as_str())),
             connections: gauge!(CONNECTIONS),
         }
     }
@@ -80,6 +89,10 @@ impl RequestMetrics {
         let class = usize::from(status.as_u16() / 100).saturating_sub(1).min(4);
         self.answered[kind as usize][class].increment(1);
         self.duration[kind as usize].record(took);
+    }
+
+    pub(crate) fn at_work(&self, class: Class, requests: usize) {
+        self.at_work[class as usize].set(f64::from(u32::try_from(requests).unwrap_or(u32::MAX)));
     }
 }
 
@@ -139,13 +152,6 @@ pub(crate) struct BalanceMetrics {
 
 impl BalanceMetrics {
     pub(crate) fn new() -> Self {
-        describe_counter!(BALANCE_REQUESTS, Unit::Count, "Requests sent to redirect replicas, by outcome");
-        describe_counter!(BALANCE_RETRIES, Unit::Count, "Requests that never reached their replica, by what became of them at another one");
-        describe_counter!(BALANCE_SPILLS, Unit::Count, "Requests given to another replica than their code's because those were too busy");
-        describe_counter!(BALANCE_EJECTIONS, Unit::Count, "Redirect replicas found faulty, by reason");
-        describe_counter!(BALANCE_PROBES, Unit::Count, "Probes of silent or faulty redirect replicas, by outcome");
-        describe_gauge!(BALANCE_REPLICAS, Unit::Count, "Redirect replicas known");
-        describe_gauge!(BALANCE_EJECTED, Unit::Count, "Redirect replicas known and left out");
         Self {
             outcomes: Outcome::ALL.map(|outcome| counter!(BALANCE_REQUESTS, "outcome" => outcome.as_str())),
             spilled: counter!(BALANCE_SPILLS),
@@ -178,6 +184,5 @@ impl BalanceMetrics {
 
 /// Registers the counter at zero.
 pub(crate) fn limiter_fallback() -> Counter {
-    describe_counter!(LIMITER_FALLBACK, Unit::Count, "Limits decided in this process because the shared limiter did not answer");
     counter!(LIMITER_FALLBACK)
 }

@@ -16,6 +16,8 @@ pub(crate) enum Class {
 }
 
 impl Class {
+    pub(crate) const ALL: [Self; 3] = [Self::Redirect, Self::Create, Self::Stats];
+
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Redirect => "redirect",
@@ -85,6 +87,11 @@ impl Shed {
             return None;
         }
         Some(permit)
+    }
+
+    /// Requests of a class at work.
+    pub(crate) fn at_work(&self, class: Class) -> usize {
+        self.0.by_class[class as usize].load(Ordering::Relaxed)
     }
 
     #[cfg(test)]

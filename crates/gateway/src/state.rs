@@ -10,7 +10,7 @@ use crate::limits::{MissBudget, RequestRate, SubjectKey};
 use crate::metrics::RequestMetrics;
 use crate::options::Options;
 use crate::request::{RequestId, RequestIds};
-use crate::shedding::Shed;
+use crate::shedding::{Class, Shed};
 
 /// The state of the gateway; shared by all connections.
 pub struct Gateway {
@@ -44,6 +44,13 @@ impl Gateway {
             services,
             options,
         })
+    }
+
+    /// Sets what only a reader of metrics wants to know.
+    pub fn show_gauges(&self) {
+        for class in Class::ALL {
+            self.metrics.at_work(class, self.shed.at_work(class));
+        }
     }
 
     /// What people are given: scheme, host and code, never from the request's own headers.

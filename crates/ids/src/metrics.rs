@@ -1,26 +1,20 @@
 //! What the ID service counts.
 
-use metrics::{Counter, Gauge, Unit};
+use metrics::{Counter, Gauge};
 
-pub const IDS: &str = "terse_ids_issued_total";
-pub const WINDOWS: &str = "terse_ids_windows_total";
-pub const AHEAD: &str = "terse_ids_ahead_seconds";
-pub const BLOCKS: &str = "terse_ids_code_blocks_total";
-pub const COUNTERS: &str = "terse_ids_code_counters_total";
-pub const COUNTERS_LEFT: &str = "terse_ids_code_counters_left";
-
-/// Gives units and help to whatever recorder is installed.
-pub fn describe() {
-    metrics::describe_counter!(IDS, Unit::Count, "Snowflake ids handed out");
-    metrics::describe_counter!(WINDOWS, Unit::Count, "Attempts to be granted a window of ids, by outcome");
-    metrics::describe_gauge!(
-        AHEAD,
-        Unit::Seconds,
-        "How far the newest id is ahead of the clock: more than a window when the clock was set back or demand exceeds 4,096,000 ids/s"
-    );
-    metrics::describe_counter!(BLOCKS, Unit::Count, "Attempts to lease a block of counters, by outcome");
-    metrics::describe_counter!(COUNTERS, Unit::Count, "Counters leased; about 69 % become codes");
-    metrics::describe_gauge!(COUNTERS_LEFT, Unit::Count, "Counters of the current key epoch that were never leased");
+chassis::metrics! {
+    /// Snowflake ids handed out.
+    Counter IDS = "terse_ids_issued_total" in "ids";
+    /// Attempts to be granted a window of ids.
+    Counter WINDOWS = "terse_ids_windows_total" in "attempts" by ["outcome": "granted|lost|unknown|failed"];
+    /// How far the newest id is ahead of the clock: more than a window when the clock was set back or demand exceeds 4,096,000 ids/s.
+    Gauge AHEAD = "terse_ids_ahead_seconds" in "seconds";
+    /// Attempts to lease a block of counters.
+    Counter BLOCKS = "terse_ids_code_blocks_total" in "attempts" by ["outcome": "granted|lost|unknown|failed"];
+    /// Counters leased; about 69 % become codes.
+    Counter COUNTERS = "terse_ids_code_counters_total" in "counters";
+    /// Counters of the current key epoch that were never leased.
+    Gauge COUNTERS_LEFT = "terse_ids_code_counters_left" in "counters";
 }
 
 /// How an attempt at compare-and-set ended.

@@ -14,5 +14,5 @@ mod metrics;
 mod service;
 
 pub use blocklist::Blocklist;
-pub use metrics::describe as describe_metrics;
+pub use metrics::METRICS;
 pub use service::{Deps, Options, Service};

@@ -1,23 +1,18 @@
 //! What the shortening service counts.
 
-pub(crate) const CREATED: &str = "terse_links_created_total";
-pub(crate) const CHANGED: &str = "terse_links_changed_total";
-pub(crate) const CODE_COLLISIONS: &str = "terse_code_collisions_total";
-pub(crate) const CODES_LEFT: &str = "terse_codes_left";
-pub(crate) const JOB_LINKS: &str = "terse_job_links_total";
-pub(crate) const CACHE_WRITES: &str = "terse_links_cache_writes_total";
-pub(crate) const ANNOUNCED: &str = "terse_links_announced_total";
-
-/// Registers unit and help of every metric of this crate.
-pub fn describe() {
-    ::metrics::describe_counter!(CREATED, "Links created, by `outcome`: new, found, refused, failed.");
-    ::metrics::describe_counter!(CHANGED, "Links changed, by `change`: update, delete, restore, block.");
-    ::metrics::describe_counter!(CODE_COLLISIONS, "Generated codes that were taken already, so that the next one was used.");
-    ::metrics::describe_gauge!(CODES_LEFT, "Codes left in the local blocks.");
-    ::metrics::describe_counter!(JOB_LINKS, "Links handled by mass deletes, by `outcome`: done, failed.");
-    ::metrics::describe_counter!(
-        CACHE_WRITES,
-        "Rows written through to the shared cache, by `outcome`: ok, error; left_out counts bulks cut short."
-    );
-    ::metrics::describe_counter!(ANNOUNCED, "Changes announced to the caches, by `outcome`: ok, error.");
+chassis::metrics! {
+    /// Links created; `found` ones were there already, `refused` ones were invalid.
+    Counter CREATED = "terse_links_created_total" in "links" by ["outcome": "new|found|refused|failed"];
+    /// Links changed.
+    Counter CHANGED = "terse_links_changed_total" in "links" by ["change": "update|delete|restore|block"];
+    /// Generated codes that were taken already, so that the next one was used.
+    Counter CODE_COLLISIONS = "terse_code_collisions_total" in "codes";
+    /// Codes left in the blocks at hand: creates go on for so long without the ID service.
+    Gauge CODES_LEFT = "terse_codes_left" in "codes";
+    /// Links handled by mass deletes.
+    Counter JOB_LINKS = "terse_job_links_total" in "links" by ["outcome": "done|failed"];
+    /// Rows written through to the shared cache; `left_out` counts bulks cut short.
+    Counter CACHE_WRITES = "terse_links_cache_writes_total" in "rows" by ["outcome": "ok|error|left_out"];
+    /// Changes announced to the caches.
+    Counter ANNOUNCED = "terse_links_announced_total" in "changes" by ["outcome": "ok|error"];
 }

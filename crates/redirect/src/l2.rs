@@ -14,6 +14,7 @@ use crate::dice::Dice;
 use crate::errands;
 use crate::metrics::Metrics;
 use crate::options::L2;
+use crate::reader::waiting;
 
 /// While another replica reads the store: how often, and after how long each time, to look for what it found.
 const PEEKS_MAX: u32 = 3;
@@ -87,6 +88,11 @@ impl Tier {
         if self.fills.try_send(fill).is_err() {
             self.metrics.fill_dropped.increment(1);
         }
+    }
+
+    /// Writes that wait for their turn.
+    pub(crate) fn waiting(&self) -> usize {
+        waiting(&self.fills)
     }
 
     pub(crate) async fn run_fills(self: Arc<Self>, queue: mpsc::Receiver<Fill>, draining: CancellationToken) {

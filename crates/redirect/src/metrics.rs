@@ -1,49 +1,42 @@
 //! The metrics of the redirect service, with handles kept so that the hot path looks nothing up.
 
 use domain::api::Answer;
-use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-/// Answers by `result`.
-pub const REDIRECTS: &str = "terse_redirects_total";
-/// Look-ups by `tier` (`l1`, `never_issued`, `l2`, `store`) and `outcome`.
-pub const CACHE_REQUESTS: &str = "terse_cache_requests_total";
-pub const STORE_READ_SECONDS: &str = "terse_redirect_store_read_seconds";
-pub const ANSWER_AGE_SECONDS: &str = "terse_redirect_stale_age_seconds";
-pub const FLIGHTS_JOINED: &str = "terse_redirect_flights_joined_total";
-pub const REFRESHES: &str = "terse_redirect_refreshes_total";
-/// Writes of what the store said into the shared cache, by `outcome`.
-pub const FILLS: &str = "terse_redirect_cache_fills_total";
-/// Reads begun before anybody waits for them, by `outcome`.
-pub const BEGUN: &str = "terse_redirect_begun_total";
-pub const L1_ENTRIES: &str = "terse_redirect_l1_entries";
-pub const L1_BYTES: &str = "terse_redirect_l1_bytes";
-pub const INVALIDATIONS: &str = "terse_redirect_invalidations_total";
-pub const NEWS_GAPS: &str = "terse_redirect_news_gaps_total";
-pub const BUDGET_TAKES: &str = "terse_redirect_budget_takes_total";
-pub const TAKEDOWNS: &str = "terse_redirect_takedowns";
-pub const TAKEDOWN_POLLS: &str = "terse_redirect_takedown_polls_total";
-
-/// Registers unit and help of every metric here, once per process.
-pub fn describe() {
-    describe_counter!(REDIRECTS, Unit::Count, "Requests for a code answered, by result");
-    describe_counter!(CACHE_REQUESTS, Unit::Count, "Look-ups of a code, by tier and outcome");
-    describe_histogram!(STORE_READ_SECONDS, Unit::Seconds, "Time of one read of the link store");
-    describe_histogram!(
-        ANSWER_AGE_SECONDS,
-        Unit::Seconds,
-        "Age, at most, of links served past the staleness bound while the store does not answer"
-    );
-    describe_counter!(FLIGHTS_JOINED, Unit::Count, "Requests that waited for a read somebody else had begun");
-    describe_counter!(REFRESHES, Unit::Count, "Early refreshes, by whether they were queued or left to expiry");
-    describe_counter!(FILLS, Unit::Count, "Links and absences written into the shared cache, by outcome");
-    describe_counter!(BEGUN, Unit::Count, "Reads begun for requests about to come, by whether there was room");
-    describe_gauge!(L1_ENTRIES, Unit::Count, "Entries of the in-process cache");
-    describe_gauge!(L1_BYTES, Unit::Bytes, "Bytes of the in-process cache, overhead included");
-    describe_counter!(INVALIDATIONS, Unit::Count, "News of changed links received");
-    describe_counter!(NEWS_GAPS, Unit::Count, "Times that news of changed links may have been missed, so that memory is read again");
-    describe_counter!(BUDGET_TAKES, Unit::Count, "Requests for clicks of limited links, by outcome");
-    describe_gauge!(TAKEDOWNS, Unit::Count, "Links known to be taken down");
-    describe_counter!(TAKEDOWN_POLLS, Unit::Count, "Reads of the list of takedowns, by outcome");
+chassis::metrics! {
+    /// Requests for a code answered. `redirect`: sent on, and a click; `found`: shown, as on the preview page; `withheld`: of a limited number of clicks,
+    /// none is spent on HEAD, prefetches and bots.
+    Counter REDIRECTS = "terse_redirects_total" in "requests" by ["result": "redirect|withheld|found|not_found|gone|blocked|unavailable"];
+    /// Look-ups of a code in memory (`l1`), in the proof that it was never issued, in the shared cache (`l2`), in the store.
+    Counter CACHE_REQUESTS = "terse_cache_requests_total" in "look-ups" by ["tier": "l1|never_issued|l2|store", "outcome": "hit|miss|expired|stale|absent|error"];
+    /// Time of one read of the link store.
+    Histogram STORE_READ_SECONDS = "terse_redirect_store_read_seconds" in "seconds";
+    /// Age, at most, of links served past the staleness bound while the store does not answer.
+    Histogram ANSWER_AGE_SECONDS = "terse_redirect_stale_age_seconds" in "seconds";
+    /// Requests that waited for a read somebody else had begun.
+    Counter FLIGHTS_JOINED = "terse_redirect_flights_joined_total" in "requests";
+    /// Early refreshes, by whether they were queued or left to expiry.
+    Counter REFRESHES = "terse_redirect_refreshes_total" in "refreshes" by ["outcome": "queued|queue_full"];
+    /// Links and absences written into the shared cache.
+    Counter FILLS = "terse_redirect_cache_fills_total" in "writes" by ["outcome": "ok|error|queue_full"];
+    /// Reads begun for requests about to come, by whether there was room.
+    Counter BEGUN = "terse_redirect_begun_total" in "reads" by ["outcome": "queued|queue_full"];
+    /// What waits for its turn, by what it is: early refreshes, reads begun for requests about to come, writes into the shared cache.
+    Gauge QUEUED = "terse_redirect_queued" in "errands" by ["queue": "refreshes|begun|fills"];
+    /// Entries of the in-process cache.
+    Gauge L1_ENTRIES = "terse_redirect_l1_entries" in "entries";
+    /// Bytes of the in-process cache, overhead included.
+    Gauge L1_BYTES = "terse_redirect_l1_bytes" in "bytes";
+    /// News of changed links received.
+    Counter INVALIDATIONS = "terse_redirect_invalidations_total" in "news";
+    /// Times that news of changed links may have been missed, so that memory is read again.
+    Counter NEWS_GAPS = "terse_redirect_news_gaps_total" in "gaps";
+    /// Requests for clicks of limited links.
+    Counter BUDGET_TAKES = "terse_redirect_budget_takes_total" in "requests" by ["outcome": "granted|used_up|unknown"];
+    /// Links known to be taken down.
+    Gauge TAKEDOWNS = "terse_redirect_takedowns" in "links";
+    /// Reads of the list of takedowns.
+    Counter TAKEDOWN_POLLS = "terse_redirect_takedown_polls_total" in "reads" by ["outcome": "ok|error"];
 }
 
 pub(crate) struct Metrics {
@@ -78,6 +71,9 @@ pub(crate) struct Metrics {
     pub(crate) flights_joined: Counter,
     pub(crate) refresh_queued: Counter,
     pub(crate) refresh_dropped: Counter,
+    pub(crate) queued_refreshes: Gauge,
+    pub(crate) queued_begun: Gauge,
+    pub(crate) queued_fills: Gauge,
     pub(crate) l1_entries: Gauge,
     pub(crate) l1_bytes: Gauge,
     pub(crate) invalidations: Counter,
@@ -125,6 +121,9 @@ impl Metrics {
             flights_joined: counter!(FLIGHTS_JOINED),
             refresh_queued: counter!(REFRESHES, "outcome" => "queued"),
             refresh_dropped: counter!(REFRESHES, "outcome" => "queue_full"),
+            queued_refreshes: gauge!(QUEUED, "queue" => "refreshes"),
+            queued_begun: gauge!(QUEUED, "queue" => "begun"),
+            queued_fills: gauge!(QUEUED, "queue" => "fills"),
             l1_entries: gauge!(L1_ENTRIES),
             l1_bytes: gauge!(L1_BYTES),
             invalidations: counter!(INVALIDATIONS),

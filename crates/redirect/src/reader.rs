@@ -57,6 +57,11 @@ pub(crate) struct Sources {
     pub(crate) events: Arc<dyn LinkEvents>,
 }
 
+/// What lies in a queue.
+pub(crate) fn waiting<T>(queue: &mpsc::Sender<T>) -> usize {
+    queue.max_capacity() - queue.capacity()
+}
+
 /// What the background tasks work off.
 pub(crate) struct Queues {
     refreshes: mpsc::Receiver<Arc<Entry>>,
@@ -212,7 +217,11 @@ impl Reader {
     pub(crate) fn report_size(&self) {
         let gauge = |number: u64| f64::from(u32::try_from(number >> 10).unwrap_or(u32::MAX)) * 1_024.0;
         self.metrics.l1_bytes.set(gauge(self.l1.bytes()));
-        self.metrics.l1_entries.set(f64::from(u32::try_from(self.l1.len()).unwrap_or(u32::MAX)));
+        let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+        self.metrics.l1_entries.set(count(self.l1.len()));
+        self.metrics.queued_refreshes.set(count(waiting(&self.refreshes)));
+        self.metrics.queued_begun.set(count(waiting(&self.begun)));
+        self.metrics.queued_fills.set(count(self.l2.as_ref().map_or(0, |tier| tier.waiting())));
     }
 
     /// What is to run, each in a task of its own, until `draining`: all that nobody waits for.

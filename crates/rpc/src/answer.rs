@@ -8,7 +8,7 @@ use domain::{Error, Kind, Reason};
 use tonic::{Code, Request, Response, Status};
 
 use crate::method::Method;
-use crate::{metrics, status, timeout};
+use crate::{clock, metrics, status, timeout};
 
 /// Runs `work` until the caller's deadline, `timeout_max` at most.
 pub(crate) async fn answer<Req, Res, Fut>(
@@ -34,7 +34,11 @@ where
         status::to_status(&error)
     });
     metrics::served(method, outcome.as_ref().map_or_else(Status::code, |_| Code::Ok), begun.elapsed());
-    outcome.map(Response::new)
+    outcome.map(|answer| {
+        let mut response = Response::new(answer);
+        response.metadata_mut().insert(clock::HEADER, clock::now_ms().into());
+        response
+    })
 }
 
 pub(crate) fn too_late() -> Error {

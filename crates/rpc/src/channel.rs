@@ -22,8 +22,8 @@ use tokio_rustls::TlsConnector;
 use crate::answer::too_late;
 use crate::call::{self, Body, Frame};
 use crate::method::{MessageLimits, Method};
-use crate::metrics;
 use crate::tls::{self, ClientTls};
+use crate::{clock, metrics};
 
 /// How connections to other services behave.
 #[derive(Clone, Debug)]
@@ -54,23 +54,23 @@ const HEADERS_LEN_MAX: u32 = 128 << 10;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 
-/// Opens channels, all alike.
+/// Opens channels, all alike, to the replicas of one service.
 #[derive(Clone)]
 pub struct Connector(Arc<Settings>);
 
 struct Settings {
     options: Options,
     tls: Option<(TlsConnector, rustls::pki_types::ServerName<'static>)>,
+    clock: clock::Offset,
 }
 
 impl Connector {
     /// # Errors
     /// Certificate, key or authority cannot be read; the message names the file.
     pub fn new(options: Options) -> io::Result<Self> {
-        metrics::describe();
         let tls = options.tls.as_ref().map(tls::client).transpose()?;
         let tls = tls.map(|(config, name)| (TlsConnector::from(Arc::new(config)), name));
-        Ok(Self(Arc::new(Settings { options, tls })))
+        Ok(Self(Arc::new(Settings { options, tls, clock: clock::Offset::default() })))
     }
 
     /// A channel to one address. Connects when it is first used.
@@ -143,9 +143,12 @@ impl Channel {
         deadline: Deadline,
     ) -> Result<T> {
         let _busy = Busy::new(&self.0.in_flight);
+        let sent_ms = clock::now_ms();
         match tokio::time::timeout_at(deadline.at().into(), self.send(method, frame, deadline)).await {
             Ok(response) => {
-                let read = tokio::time::timeout_at(deadline.at().into(), call::read(response?, limits));
+                let response = response?;
+                self.0.settings.clock.notice(method.service, response.headers(), sent_ms);
+                let read = tokio::time::timeout_at(deadline.at().into(), call::read(response, limits));
                 read.await.unwrap_or_else(|_| Err(too_late()))
             }
             Err(_) => Err(too_late()),

@@ -60,7 +60,6 @@ impl Endpoints {
     where
         F: Future<Output = std::io::Result<Vec<SocketAddr>>> + Send,
     {
-        metrics::describe();
         let fixed = self.0.iter().all(|endpoint| matches!(endpoint, Endpoint::Address(_)));
         let mut names = Names { list, known: self.0.into_iter().map(Known::new).collect() };
         names.refresh(&look_up).await;

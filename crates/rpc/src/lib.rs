@@ -8,6 +8,7 @@
 mod answer;
 mod call;
 pub mod channel;
+mod clock;
 pub mod endpoints;
 mod ids;
 mod links;
@@ -27,6 +28,7 @@ pub use channel::{Channel, Connector};
 pub use endpoints::Endpoints;
 pub use ids::Client as IdsClient;
 pub use links::Client as LinksClient;
+pub use metrics::METRICS;
 pub use replicas::Replicas;
 pub use resolver::{Client as ResolverClient, Options as ResolverOptions};
 pub use server::{Server, Services};

@@ -1,42 +1,39 @@
 //! What is measured here: names, units and help in one place.
 
-use std::sync::Once;
 use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{counter, gauge, histogram};
 
 use crate::method::Method;
 
-pub(crate) const SERVED: &str = "terse_rpc_server_calls_total";
-pub(crate) const SERVED_DURATION: &str = "terse_rpc_server_call_duration_seconds";
-pub(crate) const CALLED: &str = "terse_rpc_client_calls_total";
-pub(crate) const CALLED_DURATION: &str = "terse_rpc_client_call_duration_seconds";
-pub(crate) const RETRIED: &str = "terse_rpc_client_retries_total";
-pub(crate) const CONNECTS: &str = "terse_rpc_client_connects_total";
-pub(crate) const CONNECTIONS: &str = "terse_rpc_server_connections";
-pub(crate) const CONNECTIONS_REFUSED: &str = "terse_rpc_server_connections_refused_total";
-pub(crate) const BATCH_LEN: &str = "terse_rpc_resolve_batch_length";
-pub(crate) const DEFERRED: &str = "terse_rpc_resolve_deferred_total";
-pub(crate) const ADDRESSES: &str = "terse_rpc_endpoint_addresses";
-pub(crate) const LOOKUPS_FAILED: &str = "terse_rpc_endpoint_lookup_failures_total";
-
-/// Registers units and help texts.
-pub(crate) fn describe() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        describe_counter!(SERVED, Unit::Count, "Calls answered, by service, method and gRPC code");
-        describe_histogram!(SERVED_DURATION, Unit::Seconds, "From the decoded request to the answer, by service and method");
-        describe_counter!(CALLED, Unit::Count, "Calls made, by service, method and gRPC code; a retry is part of its call");
-        describe_histogram!(CALLED_DURATION, Unit::Seconds, "From the call to its outcome, by service and method");
-        describe_counter!(RETRIED, Unit::Count, "Calls sent to another replica because the first never got them, by service");
-        describe_counter!(CONNECTS, Unit::Count, "Connections opened to other services, by outcome");
-        describe_gauge!(CONNECTIONS, Unit::Count, "Open connections of other services to this one");
-        describe_counter!(CONNECTIONS_REFUSED, Unit::Count, "Connections closed before their first call, by reason");
-        describe_histogram!(BATCH_LEN, Unit::Count, "Requests for a code that travelled in one call");
-        describe_counter!(DEFERRED, Unit::Count, "Requests for a code that needed I/O, and so a call of their own");
-        describe_gauge!(ADDRESSES, Unit::Count, "Addresses of another service, by list");
-        describe_counter!(LOOKUPS_FAILED, Unit::Count, "DNS look-ups that failed; the last answer stays in use");
-    });
+chassis::metrics! {
+    /// Calls answered, by gRPC code.
+    Counter SERVED = "terse_rpc_server_calls_total" in "calls" by ["service": "Ids|Links|Resolver|Stats", "method": "<method>", "code": "<gRPC code>"];
+    /// From the decoded request to the answer.
+    Histogram SERVED_DURATION = "terse_rpc_server_call_duration_seconds" in "seconds" by ["service": "Ids|Links|Resolver|Stats", "method": "<method>"];
+    /// Calls made, by gRPC code; a retry is part of its call.
+    Counter CALLED = "terse_rpc_client_calls_total" in "calls" by ["service": "Ids|Links|Resolver|Stats", "method": "<method>", "code": "<gRPC code>"];
+    /// From the call to its outcome.
+    Histogram CALLED_DURATION = "terse_rpc_client_call_duration_seconds" in "seconds" by ["service": "Ids|Links|Resolver|Stats", "method": "<method>"];
+    /// Calls sent to another replica because the first never got them.
+    Counter RETRIED = "terse_rpc_client_retries_total" in "calls" by ["service": "Ids|Links|Resolver|Stats"];
+    /// Attempts to open a connection to another service.
+    Counter CONNECTS = "terse_rpc_client_connects_total" in "attempts" by ["outcome": "ok|failed"];
+    /// How far, at least, the clock of another service is ahead of this one's, or behind where it is negative: the worst of its replicas in
+    /// the last minute.
+    Gauge CLOCK_OFFSET = "terse_rpc_clock_offset_seconds" in "seconds" by ["service": "Ids|Links|Resolver|Stats"];
+    /// Open connections of other services to this one.
+    Gauge CONNECTIONS = "terse_rpc_server_connections" in "connections";
+    /// Connections closed before their first call.
+    Counter CONNECTIONS_REFUSED = "terse_rpc_server_connections_refused_total" in "connections" by ["reason": "handshake|limit|system"];
+    /// Requests for a code that travelled in one call.
+    Histogram BATCH_LEN = "terse_rpc_resolve_batch_length" in "requests";
+    /// Requests for a code that needed I/O, and so a call of their own.
+    Counter DEFERRED = "terse_rpc_resolve_deferred_total" in "requests";
+    /// Addresses of another service.
+    Gauge ADDRESSES = "terse_rpc_endpoint_addresses" in "addresses" by ["list": "<what the addresses were made of>"];
+    /// DNS look-ups that failed; the last answer stays in use.
+    Counter LOOKUPS_FAILED = "terse_rpc_endpoint_lookup_failures_total" in "look-ups";
 }
 
 pub(crate) fn served(method: &'static Method, code: tonic::Code, took: Duration) {
@@ -51,6 +48,11 @@ pub(crate) fn called(method: &'static Method, code: tonic::Code, took: Duration)
 
 pub(crate) fn retried(method: &'static Method) {
     counter!(RETRIED, "service" => method.service).increment(1);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "beyond centuries")]
+pub(crate) fn clock_offset(service: &'static str, offset_ms: i64) {
+    gauge!(CLOCK_OFFSET, "service" => service).set(offset_ms as f64 / 1_000.0);
 }
 
 /// `outcome`: `ok`, `failed`.

@@ -163,7 +163,6 @@ impl Server {
     /// # Errors
     /// The listener is broken, or the services' descriptions are.
     pub async fn serve(self, services: Services, listener: TcpListener, life: &Lifecycle) -> io::Result<SocketAddr> {
-        metrics::describe();
         let address = listener.local_addr()?;
         let mut routes = services.routes(self.options.timeout_max);
         let names = routes.names();

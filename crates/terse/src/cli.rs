@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::Config;
 use crate::output::Output;
 use crate::role::Role;
-use crate::{client, config_show, doctor, migrate, output, serve};
+use crate::{client, config_show, doctor, measures, migrate, output, serve};
 
 /// A URL shortener: one binary, one folder, nothing to install.
 #[derive(Debug, Parser)]
@@ -56,6 +56,9 @@ enum Command {
     /// Print the API's OpenAPI document.
     #[command(hide = true)]
     Openapi,
+    /// Print the list of metrics.
+    #[command(hide = true)]
+    Metrics,
     #[command(flatten)]
     Client(client::Command),
 }
@@ -157,6 +160,10 @@ impl Cli {
             Command::Migrate(settings) => migrate::run(&settings.load()?, output).await,
             Command::Openapi => {
                 output::say(gateway::openapi_json());
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Metrics => {
+                output::say(measures::page().trim_end());
                 Ok(ExitCode::SUCCESS)
             }
             Command::Client(command) => Box::pin(command.run(output)).await,

@@ -1,6 +1,7 @@
 //! `terse`: the server and its tools in one binary. It knows how everything is wired and nothing of how it works.
 //! Read `cli.rs` for the commands, `serve.rs` for a start and an end, `wire.rs` for what runs where.
 
+mod certificate;
 mod cli;
 mod client;
 mod config;
@@ -8,7 +9,9 @@ mod config_show;
 mod data_folder;
 mod doctor;
 mod failure;
+mod gauges;
 mod key_create;
+mod measures;
 mod migrate;
 mod output;
 mod role;

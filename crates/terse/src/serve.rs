@@ -16,21 +16,19 @@ use tokio::net::TcpListener;
 
 use crate::config::{Config, Listen, PublicUrl};
 use crate::data_folder::{self, RunNote, admin_key_path};
-use crate::doctor;
 use crate::key_create::make_admin_key;
 use crate::output::{Output, say};
 use crate::role::{Door, Role};
 use crate::wire::{self, Process};
+use crate::{doctor, gauges};
 
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
-const COMMIT: Option<&str> = option_env!("TERSE_COMMIT");
-const BUILD_INFO: &str = "terse_build_info";
+pub(crate) const COMMIT: Option<&str> = option_env!("TERSE_COMMIT");
 
 pub(crate) async fn run(role: Role, loaded: &Loaded<Config>, output: Output) -> anyhow::Result<ExitCode> {
     let config = &loaded.settings;
     telemetry::init_logs(config.log.format, config.log.level);
     let metrics = telemetry::install_metrics()?;
-    telemetry::build_info(BUILD_INFO, VERSION, COMMIT.unwrap_or("unknown"));
     doctor::raise_open_files();
 
     // Services by themselves keep nothing in it.
@@ -47,8 +45,12 @@ pub(crate) async fn run(role: Role, loaded: &Loaded<Config>, output: Output) -> 
     // Last of what can fail: the key is shown once.
     let new_key = first_admin_key(&process, &config.data).await?;
 
-    let admin_state =
-        Admin { config: loaded.to_json(), metrics: Some(metrics), before_metrics: None, checks: process.checks(&config.data) };
+    let admin_state = Admin {
+        config: loaded.to_json(),
+        metrics: Some(metrics),
+        before_metrics: Some(gauges::of(role, config, &process, &lifecycle)),
+        checks: process.checks(&config.data),
+    };
     let is_public = role.door() == Door::Public;
     let note = RunNote {
         pid: std::process::id(),

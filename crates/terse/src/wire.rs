@@ -22,8 +22,8 @@ use domain::port::{Clock, Entropy, PortResult};
 use tokio::net::TcpListener;
 
 use crate::config::{ClicksUrl, Config, PublicUrl, Store};
-use crate::doctor;
 use crate::role::Role;
+use crate::{doctor, measures};
 
 pub(crate) use local::ids;
 pub(crate) use stores::{Stores, inspect as inspect_files, migrate, open as open_stores};
@@ -46,7 +46,7 @@ enum Door {
 
 /// Wires one role.
 pub(crate) async fn start(role: Role, loaded: &Loaded<Config>, public_url: &PublicUrl, lifecycle: &Lifecycle) -> anyhow::Result<Process> {
-    describe_metrics();
+    measures::describe();
     refuse_what_is_not_shared(role, loaded)?;
     match role {
         Role::Serve => serve(loaded, public_url, lifecycle).await,
@@ -214,6 +214,17 @@ impl Process {
         }
     }
 
+    /// Sets what the door measures only when somebody reads it.
+    pub(crate) fn door_gauges(&self) -> Box<dyn Fn() + Send + Sync> {
+        match &self.door {
+            Door::Public { gateway, .. } => {
+                let gateway = gateway.clone();
+                Box::new(move || gateway.show_gauges())
+            }
+            Door::Grpc { .. } => Box::new(|| {}),
+        }
+    }
+
     /// What `doctor` asks of a running server.
     pub(crate) fn checks(&self, data: &Path) -> Vec<(&'static str, Check)> {
         let data = data.to_owned();
@@ -270,14 +281,6 @@ fn judge(name: &str, fine: &str, outcome: PortResult<()>) -> Finding {
             Finding::fail(name, cause, "see the log of the server; free some space if a disk is full, start what does not answer")
         }
     }
-}
-
-fn describe_metrics() {
-    backends::metrics::describe();
-    ids::metrics::describe();
-    links::describe_metrics();
-    redirect::metrics::describe();
-    analytics::metrics::describe();
 }
 
 fn clock() -> Arc<dyn Clock> {

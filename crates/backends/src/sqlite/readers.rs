@@ -7,18 +7,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use domain::port::{Outcome, PortError, PortErrorKind, PortResult};
+use metrics::Gauge;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::Options;
 use super::error::port_error;
 use super::open::{self, OpenError};
-use super::{Options, writer::Failures};
-use crate::metrics;
+use super::writer::{Failures, queued};
+use crate::metrics as names;
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
 
 pub(super) struct Readers {
     queue: SyncSender<Read>,
+    queued: Gauge,
     failures: Arc<Failures>,
 }
 
@@ -39,7 +42,7 @@ impl Readers {
                 })
                 .map_err(|source| OpenError::Thread { path: path.to_owned(), source })?;
         }
-        Ok(Self { queue, failures: Arc::new(Failures::new(name)) })
+        Ok(Self { queue, queued: queued(name, "read"), failures: Arc::new(Failures::new(name)) })
     }
 
     pub(super) fn send<T, F>(&self, op: &'static str, f: F) -> PortResult<oneshot::Receiver<PortResult<T>>>
@@ -60,7 +63,9 @@ impl Readers {
             });
             drop(reply.send(result));
         };
+        self.queued.increment(1);
         self.queue.try_send(Box::new(read)).map_err(|error| {
+            self.queued.decrement(1);
             match error {
                 TrySendError::Full(_) => self.failures.queue_full.increment(1),
                 TrySendError::Disconnected(_) => self.failures.closed.increment(1),
@@ -82,10 +87,11 @@ fn on_snapshot<T>(connection: &Connection, f: impl FnOnce(&Connection) -> rusqli
 }
 
 fn run(connection: &Connection, reads: &Mutex<Receiver<Read>>, name: &'static str) {
-    let seconds = ::metrics::histogram!(metrics::STORE_READ_SECONDS, "store" => name);
+    let (seconds, queued) = (::metrics::histogram!(names::STORE_READ_SECONDS, "store" => name), queued(name, "read"));
     loop {
         let next = reads.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(read) = next else { return };
+        queued.decrement(1);
         let begun = Instant::now();
         if catch_unwind(AssertUnwindSafe(|| read(connection))).is_err() {
             tracing::error!(store = name, "a read panicked");

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use domain::port::{Outcome, PortError, PortErrorKind, PortResult};
-use metrics::{Counter, Histogram};
+use metrics::{Counter, Gauge, Histogram};
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
@@ -21,6 +21,7 @@ const GAP_MAX: Duration = Duration::from_micros(250);
 
 pub(super) struct Writer {
     queue: SyncSender<Box<dyn Write>>,
+    queued: Gauge,
     failures: Arc<Failures>,
 }
 
@@ -43,6 +44,11 @@ impl Failures {
             counter.increment(1);
         }
     }
+}
+
+/// What waits for a thread of a store.
+pub(super) fn queued(store: &'static str, kind: &'static str) -> Gauge {
+    ::metrics::gauge!(names::STORE_QUEUED, "store" => store, "kind" => kind)
 }
 
 /// One write on its way: run once, then told how its group ended.
@@ -151,6 +157,7 @@ impl Writer {
             last_len: 1,
             failing: None,
             name,
+            queued: queued(name, "write"),
             lens: ::metrics::histogram!(names::STORE_GROUP_LEN, "store" => name),
             commit_seconds: ::metrics::histogram!(names::STORE_COMMIT_SECONDS, "store" => name),
         };
@@ -161,7 +168,7 @@ impl Writer {
             group.close();
             drop(ended);
         })?;
-        Ok(Self { queue, failures: Arc::new(Failures::new(name)) })
+        Ok(Self { queue, queued: queued(name, "write"), failures: Arc::new(Failures::new(name)) })
     }
 
     pub(super) fn send<T, F, A>(&self, op: &'static str, f: F, then: A) -> PortResult<oneshot::Receiver<PortResult<T>>>
@@ -172,7 +179,9 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let operation = Operation { op, f: Some(f), then, result: None, reply, failures: self.failures.clone() };
+        self.queued.increment(1);
         self.queue.try_send(Box::new(operation)).map_err(|error| {
+            self.queued.decrement(1);
             match error {
                 TrySendError::Full(_) => self.failures.queue_full.increment(1),
                 TrySendError::Disconnected(_) => self.failures.closed.increment(1),
@@ -193,6 +202,7 @@ struct Group {
     /// How the last group failed, if it did.
     failing: Option<PortErrorKind>,
     name: &'static str,
+    queued: Gauge,
     lens: Histogram,
     commit_seconds: Histogram,
 }
@@ -205,6 +215,7 @@ impl Group {
             let end = self.transaction(first, &mut members);
             self.log(&end);
             self.last_len = members.len();
+            self.queued.decrement(u32::try_from(members.len()).unwrap_or(u32::MAX));
             self.lens.record(u32::try_from(members.len()).unwrap_or(u32::MAX));
             for write in members {
                 write.finish(&end);

@@ -28,7 +28,6 @@ pub struct Client {
 impl Client {
     /// Its tasks end with it, or when `life` has drained all intake.
     pub fn new(channel: Channel, options: Options, life: &Lifecycle) -> Self {
-        metrics::describe();
         let queue = Queue::new(channel, options);
         for _ in 0..options.batches_in_flight.max(1) {
             let (queue, draining) = (queue.clone(), life.draining(Stage::Background));

@@ -1,6 +1,6 @@
 //! What others see who bring their own client: health, reflection, limits, deadlines.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use prost::Message;
 use rpc::Services;
@@ -60,6 +60,19 @@ async fn another_grpc_client_is_answered() {
     let port = Port::open(Services::default().ids(CountedIds::new(9))).await;
     let ids = next_ids(&port, timed(Count { count: 3, padding: vec![1; 60_000] })).await.unwrap();
     assert_eq!(ids.ids, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn an_answer_says_when_it_was_given() {
+    let port = Port::open(Services::default().ids(CountedIds::new(9))).await;
+    let mut grpc = Grpc::new(channel(&port));
+    grpc.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<Count, Ids>::default();
+    let path = http::uri::PathAndQuery::from_static("/terse.v1.Ids/NextIds");
+    let asked = UNIX_EPOCH.elapsed().unwrap().as_millis();
+    let answer = grpc.unary(timed(Count { count: 1, padding: Vec::new() }), path, codec).await.unwrap();
+    let given: u128 = answer.metadata().get("terse-clock-ms").unwrap().to_str().unwrap().parse().unwrap();
+    assert!((asked..=UNIX_EPOCH.elapsed().unwrap().as_millis()).contains(&given), "{given}");
 }
 
 #[tokio::test]

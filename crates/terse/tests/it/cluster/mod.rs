@@ -327,6 +327,16 @@ impl Cluster {
         sum
     }
 
+    /// What each process that runs tells of itself.
+    #[allow(dead_code, reason = "for the end-to-end tests alone")]
+    pub(crate) async fn metrics(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        for process in self.processes.iter().filter(|process| process.runs()) {
+            told.push(Client::new(process.addresses().admin).get("/metrics").await.expect(200).text());
+        }
+        told
+    }
+
     /// Where all files of the cluster are, data and logs.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         files_below(self.folder())
