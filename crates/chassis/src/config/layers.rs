@@ -12,6 +12,10 @@ use super::{Mistake, Origin};
 /// What names of ours begin with. Two underscores, since orchestrators put `TERSE_…` variables of their own there.
 pub const ENV_PREFIX: &str = "TERSE__";
 
+/// `TERSE__CACHE_FILE` names a file that holds the value of `TERSE__CACHE`: secrets are mounted as files, and
+/// what stands in the environment is seen by whoever may look at the process.
+const FILE_SUFFIX: &str = "_file";
+
 /// Bytes of a configuration file that are read at most.
 const FILE_LEN_MAX: u64 = 1024 * 1024;
 
@@ -91,11 +95,14 @@ impl Environment {
             }
             let key = rest.to_ascii_lowercase().replace("__", ".");
             let origin = Origin::Env(name.clone());
-            match value {
-                Ok(text) => given.push(Given { key, raw: Raw::Text(text.clone()), origin }),
-                Err(NotText) => {
-                    mistakes.push(Mistake { key, value: None, origin: Some(origin), what: "the value is not UTF-8".into(), mend: None });
-                }
+            let (key, text) = match (value, key.strip_suffix(FILE_SUFFIX)) {
+                (Err(NotText), _) => (key, Err(("the value is not UTF-8".to_owned(), None))),
+                (Ok(text), None) => (key, Ok(text.clone())),
+                (Ok(path), Some(key)) => (key.to_owned(), read_value(Path::new(path))),
+            };
+            match text {
+                Ok(text) => given.push(Given { key, raw: Raw::Text(text), origin }),
+                Err((what, mend)) => mistakes.push(Mistake { key, value: None, origin: Some(origin), what, mend }),
             }
         }
         given
@@ -149,6 +156,15 @@ pub(super) fn read_file(path: &Path, mistakes: &mut Vec<Mistake>) -> Vec<Given> 
     let origin = |offset| Origin::File { path: path.into(), line: line_of(offset) };
     collect(table.get_ref(), "", &origin, &mut given);
     given
+}
+
+/// What a file holds, without the line break that editors and `echo` add; or what is wrong, and how to mend it.
+fn read_value(path: &Path) -> Result<String, (String, Option<String>)> {
+    let text = read_bounded(path).map_err(|error| {
+        let what = format!("`{}` cannot be read: {error}", path.display());
+        (what, Some("name a file that holds the value and that this user may read".to_owned()))
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn read_bounded(path: &Path) -> std::io::Result<String> {

@@ -222,6 +222,21 @@ fn files_that_cannot_be_read_or_parsed_are_mistakes() {
 }
 
 #[test]
+fn values_are_read_from_files_that_the_environment_names() {
+    let secret = file("redis://:sesame@host/0\n");
+    let path = secret.path().to_str().unwrap();
+    let loaded = env_only("TERSE__STORE_FILE", path).unwrap();
+    assert_eq!(loaded.settings.store, "redis://:sesame@host/0");
+    assert_eq!(loaded.describe("store"), "store = \"redis://********@host/0\"  (environment TERSE__STORE_FILE)");
+    assert_eq!(env_only("TERSE__CLIENT__KEY_FILE", path).unwrap().settings.client.key.unwrap(), "redis://:sesame@host/0");
+
+    let error = env_only("TERSE__STORE_FILE", "/nowhere/at all").unwrap_err().to_string();
+    assert!(error.contains("store  (environment TERSE__STORE_FILE)") && error.contains("`/nowhere/at all` cannot be read"), "{error}");
+    let error = env_only("TERSE__STROE_FILE", path).unwrap_err().to_string();
+    assert!(error.contains("store") && error.contains("there is no such key") && !error.contains("sesame"), "{error}");
+}
+
+#[test]
 fn the_environment_names_the_file_and_a_flag_names_another() {
     let (a, b) = (file("store = \"a\""), file("store = \"b\""));
     let environment: Environment = [("TERSE__CONFIG", a.path().to_str().unwrap())].into_iter().collect();
