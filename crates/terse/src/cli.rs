@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::Config;
 use crate::output::Output;
 use crate::role::Role;
-use crate::{client, config_show, doctor, measures, migrate, output, serve};
+use crate::{client, config_show, doctor, health, measures, migrate, output, serve};
 
 /// A URL shortener: one binary, one folder, nothing to install.
 #[derive(Debug, Parser)]
@@ -50,6 +50,9 @@ enum Command {
     /// Check configuration, data folder, stores and the running server; exit 1 when anything fails.
     #[command(after_help = "Example:  terse doctor --data /srv/terse")]
     Doctor(SettingsArgs),
+    /// Ask the server of this machine whether it is ready; exit 1 when it is not. For container engines.
+    #[command(after_help = "Example:  terse health --admin-listen 127.0.0.1:8091")]
+    Health(health::HealthArgs),
     /// Bring the stores' schema, and topics, up to date. Safe to repeat; `serve` does the same at start on SQLite.
     #[command(after_help = "Example:  terse migrate --data /srv/terse")]
     Migrate(SettingsArgs),
@@ -121,6 +124,12 @@ impl SettingsArgs {
         Ok(chassis::config::load(&self.sources(Environment::of_process()))?)
     }
 
+    #[cfg(test)]
+    pub(crate) fn of(data: &std::path::Path, admin_listen: Option<std::net::SocketAddr>) -> Self {
+        let admin_listen = admin_listen.map(|address| address.to_string());
+        Self { data: Some(data.to_string_lossy().into_owned()), admin_listen, ..Self::default() }
+    }
+
     fn sources(&self, environment: Environment) -> Sources {
         let named = [
             ("listen", "--listen", &self.listen),
@@ -157,6 +166,7 @@ impl Cli {
             Command::Analytics(settings) => run(Role::Analytics, &settings, output).await,
             Command::Config(ConfigCommand::Show(args)) => config_show::run(&args, output),
             Command::Doctor(settings) => doctor::run(&settings, output).await,
+            Command::Health(args) => health::run(&args, output).await,
             Command::Migrate(settings) => migrate::run(&settings.load()?, output).await,
             Command::Openapi => {
                 output::say(gateway::openapi_json());

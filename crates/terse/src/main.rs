@@ -10,6 +10,7 @@ mod data_folder;
 mod doctor;
 mod failure;
 mod gauges;
+mod health;
 mod key_create;
 mod measures;
 mod migrate;

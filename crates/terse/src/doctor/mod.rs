@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 pub(crate) use machine::raise_open_files;
 pub(crate) use places::free_disk;
-pub(crate) use server::reachable;
+pub(crate) use server::{get, reachable};
 
 use chassis::config::{ConfigError, Loaded};
 use chassis::{Finding, Status};
