@@ -35,21 +35,14 @@ impl Service {
             self.check_blocklist(target)?;
         }
         if !patch.max_clicks.is_keep() {
-            // The budget first: a lowered limit binds before anybody can read the link again.
-            let link = self.visible(context, id).await?;
+            // The budget first: a lowered limit binds before anybody can read the link again. But never for
+            // a change that is refused.
+            let mut link = self.visible(context, id).await?;
             check_version(&link, if_version)?;
-            if link.state == State::Deleted {
-                return Err(deleted());
-            }
-            self.deps.budgets.set_max(id, patch.max_clicks.clone().apply(link.max_clicks)).await?;
+            apply(&mut link, &patch)?;
+            self.deps.budgets.set_max(id, link.max_clicks).await?;
         }
-        self.change(context, Asked { id, if_version, what: "update" }, |link| {
-            if link.state == State::Deleted {
-                return Err(deleted());
-            }
-            apply(link, &patch)
-        })
-        .await
+        self.change(context, Asked { id, if_version, what: "update" }, |link| apply(link, &patch)).await
     }
 
     pub(crate) async fn mark_deleted(&self, context: &Context, id: LinkId, if_version: Option<u32>) -> Result<()> {
@@ -178,6 +171,9 @@ fn deleted() -> Error {
 }
 
 fn apply(link: &mut Link, patch: &LinkPatch) -> Result<()> {
+    if link.state == State::Deleted {
+        return Err(deleted());
+    }
     let patch = patch.clone();
     if let Change::Set(target) = patch.target {
         link.target = target;

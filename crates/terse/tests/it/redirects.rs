@@ -7,7 +7,12 @@ use serde_json::json;
 
 use crate::cluster::{Shape, both_shapes};
 
-both_shapes!(a_click_budget_is_exact_under_concurrency, start_and_expiry_are_evaluated_at_the_click, each_status_and_the_forwarded_query,);
+both_shapes!(
+    a_click_budget_is_exact_under_concurrency,
+    a_refused_change_leaves_the_budget_alone,
+    start_and_expiry_are_evaluated_at_the_click,
+    each_status_and_the_forwarded_query,
+);
 
 #[expect(clippy::disallowed_methods, reason = "the test plays a user with a watch")]
 fn now_s() -> i64 {
@@ -37,6 +42,19 @@ async fn a_click_budget_is_exact_under_concurrency(shape: Shape) {
     assert!(!page.text().contains("example.com/ten"));
     visitor.get("/ten-only").await.expect(302);
     visitor.get("/ten-only").await.expect(410);
+}
+
+async fn a_refused_change_leaves_the_budget_alone(shape: Shape) {
+    let cluster = shape.cluster().start();
+    let (client, visitor) = (cluster.client(), cluster.anonymous());
+    let link = client.create(&json!({"target": "https://example.com/two", "max_clicks": 2, "expires_at": at(3_600)})).await;
+    let path = format!("/api/v1/links/{}", link["id"].as_str().expect("an id"));
+    let too_late = json!({"max_clicks": 1, "starts_at": at(7_200)});
+    assert_eq!(client.patch(&path, &too_late).await.expect(422).json()["errors"][0]["pointer"], "/expires_at");
+    let code = format!("/{}", link["code"].as_str().expect("a code"));
+    for status in [302, 302, 410] {
+        visitor.get(&code).await.expect(status);
+    }
 }
 
 async fn start_and_expiry_are_evaluated_at_the_click(shape: Shape) {
