@@ -236,15 +236,11 @@ impl Check {
     }
 
     fn naming(&mut self, draft: &LinkDraft) -> Option<Naming> {
-        let strategy = match &draft.strategy {
-            Some(text) => Some(self.named("/strategy", Strategy::parse(text), "leased, counter, snowflake, hash, random")?),
-            None => None,
-        };
-        if let Some(length) = draft.code_length
-            && !(limits::CODE_LENGTH_MIN..=limits::CODE_LENGTH_MAX).contains(&length)
-        {
+        let known = "leased, counter, snowflake, hash, random";
+        let strategy = draft.strategy.as_deref().and_then(|text| self.named("/strategy", Strategy::parse(text), known));
+        let lengths = limits::CODE_LENGTH_MIN..=limits::CODE_LENGTH_MAX;
+        if draft.code_length.is_some_and(|length| !lengths.contains(&length)) {
             self.fail("/code_length", Reason::InvalidField, "must be 7 to 22");
-            return None;
         }
         match (&draft.alias, &draft.code) {
             (Some(_), Some(_)) => {

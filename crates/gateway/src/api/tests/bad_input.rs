@@ -74,6 +74,10 @@ async fn wrong_fields_are_named_together() {
     let mut pointers = got.pointers();
     pointers.sort_unstable();
     assert_eq!((got.status.as_u16(), pointers), (422, vec!["/alias".to_owned(), "/max_clicks".to_owned()]));
+    let naming = json!({"target": "https://example.com/", "alias": "a", "strategy": "guess", "code_length": 6});
+    let mut pointers = world.post(&key, "/links", naming).await.pointers();
+    pointers.sort_unstable();
+    assert_eq!(pointers, ["/alias", "/code_length", "/strategy"]);
 }
 
 #[tokio::test]
