@@ -123,12 +123,24 @@ pub(super) fn readings(text: &str) -> Vec<Value> {
         "false" => Some(Value::Bool(false)),
         _ => text.parse::<serde_json::Number>().ok().map(Value::Number),
     };
-    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-    let list = Value::Array(items.map(Value::from).collect());
+    let list = toml_list(text).unwrap_or_else(|| {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        Value::Array(items.map(Value::from).collect())
+    });
     match scalar {
         Some(scalar) => vec![as_text, list, scalar],
         None => vec![list, as_text],
     }
+}
+
+/// `["a", "b"]`, as `config show` prints a list and a file holds it.
+fn toml_list(text: &str) -> Option<Value> {
+    let text = text.trim();
+    if !text.starts_with('[') {
+        return None;
+    }
+    let value = DeValue::parse(text).ok()?;
+    matches!(value.get_ref(), DeValue::Array(_)).then(|| to_json(value.get_ref()))
 }
 
 pub(super) fn read_file(path: &Path, mistakes: &mut Vec<Mistake>) -> Vec<Given> {

@@ -117,6 +117,8 @@ fn text_takes_the_form_its_key_needs() {
         ("TERSE__LIMITS__BODY_BYTES", "1kB", "1000"),
         ("TERSE__LIMITS__STRICT", "true", "true"),
         ("TERSE__LIMITS__TRUSTED", "10.0.0.0/8, ::1", r#"["10.0.0.0/8","::1"]"#),
+        ("TERSE__LIMITS__TRUSTED", r#"["10.0.0.0/8", "::1"]"#, r#"["10.0.0.0/8","::1"]"#),
+        ("TERSE__LIMITS__TRUSTED", "[]", "[]"),
         ("TERSE__LIMITS__TRUSTED", "", "[]"),
         ("TERSE__STORE", "123", "\"123\""),
         ("TERSE__TITLE", "a,b", "\"a,b\""),
