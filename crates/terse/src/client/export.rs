@@ -161,23 +161,38 @@ impl Rows {
         match self {
             Self::Jsonl => writeln!(sink, "{}", serde_json::to_string(row)?),
             Self::Csv => {
-                let fields = COLUMNS.map(|name| csv_field(&cell(row.get(name).unwrap_or(&Value::Null))));
+                let fields = COLUMNS.map(|name| csv_field(&csv_text(row.get(name).unwrap_or(&Value::Null))));
                 writeln!(sink, "{}", fields.join(","))
             }
         }
     }
 }
 
-/// Quoted where needed (RFC 4180). What a spreadsheet would take for a formula gets an apostrophe.
+/// Between the tags of one field.
+pub(super) const TAG_ENDS: [char; 3] = [',', ';', '|'];
+
+/// What begins a formula; `import` takes the apostrophe before it away again.
+pub(super) const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
+/// Tags that hold what separates tags are a JSON list, any others as people write them.
+fn csv_text(value: &Value) -> String {
+    let is_unclear = |tag: &Value| tag.as_str().is_some_and(|tag| tag.contains(TAG_ENDS) || tag.starts_with('['));
+    if value.as_array().is_some_and(|tags| tags.iter().any(is_unclear)) { value.to_string() } else { cell(value) }
+}
+
+/// Quoted where needed (RFC 4180). What a spreadsheet would take for a formula gets an apostrophe, and so
+/// does what looks as if it had got one.
 fn csv_field(text: &str) -> String {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let is_formula = text.trim_start_matches('\'').starts_with(FORMULA_STARTS);
     let text = if is_formula { format!("'{text}") } else { text.to_owned() };
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::csv_field;
+    use serde_json::json;
+
+    use super::{csv_field, csv_text};
 
     #[test]
     fn fields_are_quoted_and_formulas_disarmed() {
@@ -185,5 +200,14 @@ mod tests {
         assert_eq!(csv_field("a,\"b\""), "\"a,\"\"b\"\"\"");
         assert_eq!(csv_field("=1+1"), "'=1+1");
         assert_eq!(csv_field("@x"), "'@x");
+        assert_eq!(csv_field("'=1"), "''=1");
+        assert_eq!(csv_field("'tis"), "'tis");
+    }
+
+    #[test]
+    fn tags_are_a_list_where_a_comma_would_be_unclear() {
+        assert_eq!(csv_text(&json!(["a", "b c"])), "a, b c");
+        assert_eq!(csv_text(&json!(["a,b", "c"])), r#"["a,b","c"]"#);
+        assert_eq!(csv_text(&json!(["[x"])), r#"["[x"]"#);
     }
 }

@@ -10,9 +10,9 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, ConnectArgs, Refused, encode, query};
-use super::export::Format;
+use super::export::{FORMULA_STARTS, Format, TAG_ENDS};
 use super::progress;
-use super::table::cell;
+use super::table::{cell, harmless};
 use crate::output::{Output, say, say_json};
 
 const BATCH_LEN: usize = 1_000;
@@ -117,10 +117,11 @@ fn read(path: &Path, format: Format, summary: &mut Summary) -> anyhow::Result<Ve
         }
         Format::Csv => {
             let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(file);
-            let header: Vec<_> =
-                reader.headers().with_context(|| format!("`{}` has no header line", path.display()))?.iter().map(column).collect();
+            let names = reader.headers().with_context(|| format!("`{}` has no header line", path.display()))?;
+            let header: Vec<_> = names.iter().map(column).collect();
             if !header.contains(&"target") {
-                bail!("`{}` has no column `target`, `url` or `long_url`; its columns are: {}", path.display(), header.join(", "));
+                let names: Vec<_> = names.iter().map(harmless).collect();
+                bail!("`{}` has no column `target`, `url` or `long_url`; its columns are: {}", path.display(), names.join(", "));
             }
             for (i, record) in reader.records().enumerate() {
                 match record {
@@ -158,12 +159,12 @@ fn link_of(header: &[&'static str], record: &csv::StringRecord) -> Map<String, V
     let mut link = Map::new();
     for (name, text) in header.iter().zip(record.iter()) {
         // The apostrophe that keeps spreadsheets from running a value is ours.
-        let text = text.strip_prefix('\'').filter(|rest| rest.starts_with(['=', '+', '-', '@'])).unwrap_or(text);
+        let text = text.strip_prefix('\'').filter(|rest| rest.trim_start_matches('\'').starts_with(FORMULA_STARTS)).unwrap_or(text);
         if name.is_empty() || text.is_empty() {
             continue;
         }
         let value = match *name {
-            "tags" => text.split([',', ';', '|']).map(str::trim).filter(|tag| !tag.is_empty()).map(|tag| json!(tag)).collect(),
+            "tags" => tags(text),
             "redirect_status" | "max_clicks" => text.parse::<u64>().map_or_else(|_| json!(text), |number| json!(number)),
             "forward_query" => text.parse::<bool>().map_or_else(|_| json!(text), |flag| json!(flag)),
             _ => json!(text),
@@ -171,6 +172,14 @@ fn link_of(header: &[&'static str], record: &csv::StringRecord) -> Map<String, V
         link.insert((*name).to_owned(), value);
     }
     link
+}
+
+/// As `export` writes them: a JSON list, or separated by what no tag has then.
+fn tags(text: &str) -> Value {
+    if let Ok(list @ Value::Array(_)) = serde_json::from_str(text) {
+        return list;
+    }
+    text.split(TAG_ENDS).map(str::trim).filter(|tag| !tag.is_empty()).map(|tag| json!(tag)).collect()
 }
 
 /// What the API is asked for. An alias stays one, matched in any case; every other code is kept as it is.

@@ -48,7 +48,7 @@ async fn fill(cluster: &Cluster) -> Vec<Way> {
         (home, "/ab9xy".to_owned()),
     ];
     ways.extend([(home, "/off".to_owned()), (away, "/Summer-Sale".to_owned()), (home, "/dated".to_owned())]);
-    let sale = json!({"target": "https://example.com/sale?a=1", "alias": "Summer-Sale", "tags": ["q4", "mail"], "title": "Sale, \"big\"", "redirect_status": 307});
+    let sale = json!({"target": "https://example.com/sale?a=1", "alias": "Summer-Sale", "tags": ["q4", "mail, or not"], "title": "'=Sale, \"big\"", "redirect_status": 307});
     let sale = client.create(&sale).await;
     assert_eq!(sale["code_kind"], "alias");
     client.create(&json!({"target": "https://example.com/away", "alias": "Summer-Sale", "domain": away})).await;
@@ -168,4 +168,8 @@ async fn bad_lines_are_named_and_the_others_made(shape: Shape) {
     }
     cluster.anonymous().get("/ONE").await.expect(302);
     cluster.anonymous().get("/six").await.expect(302);
+    let table = cluster.data().with_file_name("other.csv");
+    std::fs::write(&table, "Foo,bar\n1,2\n").expect("written");
+    let refused = terse(&cluster, &["import", table.to_str().expect("a path")]).await;
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("its columns are: Foo, bar"), "{refused:?}");
 }
