@@ -44,7 +44,9 @@ async fn a_key_makes_so_many_links_an_hour() {
     let got = world.post(&key, "/links", one.clone()).await;
     assert_eq!((got.short(), got.header("ratelimit")), ("201".into(), "\"api\";r=99;t=18, \"creations\";r=2;t=18"));
     // More than is left is refused whole, and costs nothing.
-    assert_eq!(world.post(&key, "/links/bulk", bulk(3)).await.short(), "429 rate_limited");
+    let too_many = world.post(&key, "/links/bulk", bulk(3)).await;
+    assert_eq!((too_many.short(), too_many.header("ratelimit")), ("429 rate_limited".into(), "\"api\";r=98;t=18, \"creations\";r=2;t=18"));
+    assert!(too_many.json()["detail"].as_str().unwrap().contains("more than the 2 that are left"), "{}", too_many.text);
     let never = world.post(&key, "/links/bulk", bulk(4)).await;
     assert!(never.json()["detail"].as_str().unwrap().contains("never fit"), "{}", never.text);
     assert_eq!(world.backend.links.lock().unwrap().len(), 1);
