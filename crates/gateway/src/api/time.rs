@@ -14,13 +14,22 @@ pub(crate) fn format(at: UnixMs) -> String {
     }
 }
 
+/// The last second that RFC 3339 can write, and what people write for "never".
+const LAST: UnixMs = UnixMs::new(253_402_300_799_000);
+
 /// Whole milliseconds; what is finer is cut off.
 pub(crate) fn parse(text: &str) -> Option<UnixMs> {
     if !is_rfc3339(text.as_bytes()) {
         return None;
     }
-    let time: Timestamp = text.parse().ok()?;
+    let Ok(time) = text.parse::<Timestamp>() else { return is_in_last_days(text).then_some(LAST) };
     Some(UnixMs::new(time.as_nanosecond().div_euclid(1_000_000).try_into().ok()?))
+}
+
+/// The parser's clock ends a day before the year 9999 does, so that every offset fits: what is right in
+/// another year is right in this one.
+fn is_in_last_days(text: &str) -> bool {
+    text.strip_prefix("9999-12-3").is_some_and(|rest| format!("2026-12-3{rest}").parse::<Timestamp>().is_ok())
 }
 
 /// The parser takes more of ISO 8601 than RFC 3339 has.
@@ -61,6 +70,9 @@ mod tests {
             ("2026-11-23T20:00:00.0009Z", "2026-11-23T20:00:00Z"),
             ("2026-11-23T21:30:00+01:30", "2026-11-23T20:00:00Z"),
             ("1969-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z"),
+            ("9999-12-30T00:00:00Z", "9999-12-30T00:00:00Z"),
+            ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"),
+            ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59Z"),
         ] {
             assert_eq!(format(parse(text).expect(text)), shown, "{text}");
         }
@@ -85,6 +97,9 @@ mod tests {
             "2026-11-23T20:00:00Z[UTC]",
             "+002026-11-23T20:00:00Z",
             "2026-11-23T20:00:00Zé",
+            "9999-12-32T00:00:00Z",
+            "9999-12-31T24:00:00Z",
+            "9999-12-31T23:59:59+99:00",
         ] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
