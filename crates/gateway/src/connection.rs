@@ -55,8 +55,9 @@ pub(crate) type Protocol = auto::Builder<Streams>;
 
 pub(crate) fn protocol(life: &Lifecycle) -> Protocol {
     let mut builder = auto::Builder::new(Streams(life.clone()));
-    // Timeouts are ours (`activity.rs`): the library's one would box a timer for each request.
-    builder.http1().header_read_timeout(None).max_headers(HEADERS_MAX).max_buf_size(HEAD_LEN_MAX).half_close(false);
+    // Timeouts are ours (`activity.rs`): the library's one would box a timer for each request. Who has
+    // sent all of a request may say so, and still waits for the answer.
+    builder.http1().header_read_timeout(None).max_headers(HEADERS_MAX).max_buf_size(HEAD_LEN_MAX).half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -45,6 +45,11 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
+    /// Says that nothing more will be sent, and goes on listening.
+    pub(crate) async fn say_no_more(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Sends as much as the server takes, without end: answers when it has closed.
     pub(crate) async fn flood(&mut self, bytes: &[u8]) {
         while self.stream.write_all(bytes).await.is_ok() {}
@@ -108,7 +113,7 @@ pub(crate) async fn ask(world: &World, request: &str) -> Reply {
 
 impl Client {
     async fn reply_to_head(&mut self) -> Reply {
-        self.stream.shutdown().await.unwrap();
+        self.say_no_more().await;
         while self.read_more().await {}
         let head = String::from_utf8(std::mem::take(&mut self.unread)).unwrap();
         assert!(head.ends_with("\r\n\r\n"), "a body after HEAD: {head}");

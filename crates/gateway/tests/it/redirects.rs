@@ -25,6 +25,24 @@ async fn a_redirect_and_its_headers() {
 }
 
 #[tokio::test]
+async fn who_has_said_all_is_still_answered() {
+    let world = World::start().await;
+    for (request, status) in [
+        ("GET /later HTTP/1.1\r\nHost: s.example\r\n\r\n", 302),
+        ("GET /later HTTP/1.0\r\nHost: s.example\r\n\r\n", 302),
+        ("HEAD /later HTTP/1.1\r\nHost: s.example\r\nContent-Length: 0\r\n\r\n", 302),
+        ("POST /api/v1/links HTTP/1.1\r\nHost: s.example\r\nContent-Length: 2\r\n\r\n{}", 401),
+        ("POST /api/v1/links HTTP/1.1\r\nHost: s.example\r\nContent-Length: 2\r\n\r\n{", 401),
+    ] {
+        let mut client = Client::connect(world.address).await;
+        client.send(request).await;
+        client.say_no_more().await;
+        assert_eq!(client.reply().await.map(|reply| reply.status), Some(status), "{request:?}");
+        assert!(client.is_closed().await, "{request:?}");
+    }
+}
+
+#[tokio::test]
 async fn status_and_caching_by_link_then_domain() {
     let world = World::start().await;
     let fast = "public, max-age=60, s-maxage=3600, stale-while-revalidate=300";
