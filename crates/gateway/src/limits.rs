@@ -3,35 +3,42 @@
 mod fallback;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::Hasher as _;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use domain::port::{Allowed, Entropy, Limit, RateLimiter};
+use domain::port::{Allowed, Limit, RateLimiter};
+use sha2::{Digest as _, Sha256};
+use siphasher::sip::SipHasher24;
 
 pub use fallback::{FallbackLimiter, FallbackOptions};
 
 /// IPs remembered as blocked; the limiter itself still answers for those that do not fit.
 const BLOCKED_MAX: usize = 65_536;
 
-/// Turns addresses into what limits are counted by: nobody can choose an address that collides with
-/// another's, and the address itself is not kept.
-pub(crate) struct SubjectKey {
-    /// `SipHash` under random keys of this process.
-    hasher: RandomState,
-    salt: u64,
-}
+/// Turns addresses into what limits are counted by, the same in every gateway: nobody can choose an
+/// address that collides with another's, and the address itself is not kept.
+pub(crate) struct SubjectKey([u8; 16]);
 
 impl SubjectKey {
-    pub(crate) fn new(entropy: &dyn Entropy) -> Self {
-        Self { hasher: RandomState::new(), salt: entropy.u64() }
+    /// `secret` may be used for other things, too.
+    pub(crate) fn new(secret: &[u8; 16]) -> Self {
+        let digest = Sha256::new().chain_update(b"terse: limits of addresses").chain_update(secret).finalize();
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest[..16]);
+        Self(key)
     }
 
     /// One subject per IPv4 address, and per IPv6 /64: a subscriber has all of it.
     pub(crate) fn of(&self, ip: IpAddr) -> u64 {
-        self.hasher.hash_one((self.salt, network_of(ip)))
+        let mut hasher = SipHasher24::new_with_key(&self.0);
+        match network_of(ip) {
+            IpAddr::V4(v4) => hasher.write(&v4.octets()),
+            IpAddr::V6(v6) => hasher.write(&v6.octets()),
+        }
+        hasher.finish()
     }
 }
 
@@ -184,17 +191,18 @@ mod tests {
 
     #[test]
     fn subjects_are_addresses_or_subscribers() {
-        struct Zero;
-        impl Entropy for Zero {
-            fn fill(&self, bytes: &mut [u8]) {
-                bytes.fill(0);
-            }
-        }
-        let key = SubjectKey::new(&Zero);
+        let key = SubjectKey::new(&[1; 16]);
         let of = |ip: &str| key.of(ip.parse().unwrap());
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
         assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
+    }
+
+    #[test]
+    fn gateways_of_one_store_count_an_address_together() {
+        let subject = |secret: u8| SubjectKey::new(&[secret; 16]).of("192.0.2.1".parse().unwrap());
+        assert_eq!(subject(1), subject(1));
+        assert_ne!(subject(1), subject(2));
     }
 }

@@ -16,6 +16,8 @@ pub struct Options {
     /// Which header those proxies write; the other one is never read.
     pub forwarded_header: ForwardedHeader,
     pub limits: Limits,
+    /// Addresses are counted under it: the same in all gateways that count together, and nobody else's.
+    pub limits_key: [u8; 16],
     pub deadlines: Deadlines,
     pub timeouts: Timeouts,
     pub connections: ConnectionLimits,
@@ -148,6 +150,7 @@ impl Default for Options {
             trusted_proxies: Networks::default(),
             forwarded_header: ForwardedHeader::default(),
             limits: Limits::default(),
+            limits_key: [0; 16],
             deadlines: Deadlines::default(),
             timeouts: Timeouts::default(),
             connections: ConnectionLimits::default(),

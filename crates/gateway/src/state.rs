@@ -36,7 +36,7 @@ impl Gateway {
     pub fn new(services: Services, options: Options) -> Arc<Self> {
         Arc::new(Self {
             shed: Shed::new(options.concurrency),
-            subjects: SubjectKey::new(services.entropy.as_ref()),
+            subjects: SubjectKey::new(&options.limits_key),
             misses: MissBudget::new(options.limits.misses_per_min),
             rate: RequestRate::new(options.limits.requests_per_s),
             request_ids: RequestIds::new(services.entropy.as_ref()),

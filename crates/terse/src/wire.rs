@@ -97,7 +97,7 @@ async fn serve(loaded: &Loaded<Config>, public_url: &PublicUrl, lifecycle: &Life
         async move { log.flush().await }
     }));
     let called = Called { links, resolver, stats, history, ids };
-    Ok(public(loaded, public_url, called.services(&stores, &shared), stores, checks))
+    public(loaded, public_url, called.services(&stores, &shared), stores, checks).await
 }
 
 async fn gateway(loaded: &Loaded<Config>, public_url: &PublicUrl, lifecycle: &Lifecycle) -> anyhow::Result<Process> {
@@ -113,7 +113,7 @@ async fn gateway(loaded: &Loaded<Config>, public_url: &PublicUrl, lifecycle: &Li
         history,
     };
     let checks = checks(&stores, &shared);
-    Ok(public(loaded, public_url, called.services(&stores, &shared), stores, checks))
+    public(loaded, public_url, called.services(&stores, &shared), stores, checks).await
 }
 
 async fn ids_service(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<Process> {
@@ -179,15 +179,16 @@ impl Called {
     }
 }
 
-fn public(
+async fn public(
     loaded: &Loaded<Config>,
     public_url: &PublicUrl,
     services: gateway::Services,
     stores: Stores,
     checks: Vec<(&'static str, Check)>,
-) -> Process {
-    let gateway = gateway::Gateway::new(services.clone(), options::gateway(&loaded.settings, public_url));
-    Process { door: Door::Public { gateway, services }, stores, checks }
+) -> anyhow::Result<Process> {
+    let options = options::gateway(&loaded.settings, public_url, local::store_key(&stores).await?);
+    let gateway = gateway::Gateway::new(services.clone(), options);
+    Ok(Process { door: Door::Public { gateway, services }, stores, checks })
 }
 
 fn internal(loaded: &Loaded<Config>, services: rpc::Services, stores: Stores, checks: Vec<(&'static str, Check)>) -> Process {

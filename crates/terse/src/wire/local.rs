@@ -22,6 +22,12 @@ pub(crate) fn ids(loaded: &Loaded<Config>, stores: &Stores) -> anyhow::Result<Ar
     Ok(Arc::new(ids::Service::new(options, stores.leases.clone(), clock(), entropy(), key)?))
 }
 
+/// Of the store's first epoch: random, and the same in all processes on one store.
+pub(super) async fn store_key(stores: &Stores) -> anyhow::Result<[u8; 16]> {
+    let ranges = stores.leases.ranges().await.context("the key epochs cannot be read")?;
+    Ok(ranges.first().context("the store has no key epoch; mend: terse migrate")?.key)
+}
+
 pub(super) async fn links(
     loaded: &Loaded<Config>,
     stores: &Stores,
@@ -29,8 +35,6 @@ pub(super) async fn links(
     ids: Arc<dyn Ids>,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<Arc<dyn Links>> {
-    let ranges = stores.leases.ranges().await.context("the key epochs cannot be read")?;
-    let first = ranges.first().context("the store has no key epoch; mend: terse migrate")?;
     let deps = links::Deps {
         ids,
         links: stores.links.clone(),
@@ -44,7 +48,7 @@ pub(super) async fn links(
         clock: clock(),
         entropy: entropy(),
     };
-    Ok(links::Service::start(options::links(loaded, first.key)?, deps, lifecycle))
+    Ok(links::Service::start(options::links(loaded, store_key(stores).await?)?, deps, lifecycle))
 }
 
 pub(super) async fn resolver(

@@ -11,7 +11,8 @@ use gateway as door;
 
 use crate::config::{Balance, Config, Forwarded, PublicUrl, Scheme, Store, Strategy};
 
-pub(super) fn gateway(config: &Config, public_url: &PublicUrl) -> door::Options {
+/// `limits_key`: the same in all gateways on one store.
+pub(super) fn gateway(config: &Config, public_url: &PublicUrl, limits_key: [u8; 16]) -> door::Options {
     let section = &config.gateway;
     let tls = config.tls.cert.clone().zip(config.tls.key.clone());
     door::Options {
@@ -30,6 +31,7 @@ pub(super) fn gateway(config: &Config, public_url: &PublicUrl) -> door::Options 
             api_requests_per_min: config.limits.api_per_ip_per_min,
             creations_per_h: config.limits.creates_per_key_per_h,
         },
+        limits_key,
         deadlines: door::Deadlines {
             redirect: section.redirect_deadline_ms.0,
             api: section.api_deadline_ms.0,

@@ -12,6 +12,7 @@ mod faults;
 mod floods;
 mod keys;
 mod kill;
+mod limits;
 mod measured;
 mod pages;
 mod phone;
