@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use domain::api::{Answer, Ask, Deadline, Purpose, Route, Visit};
 use domain::code::RESERVED;
-use domain::{Caching, Domain, Kind, Reason};
+use domain::{Caching, Domain, Kind};
 use http::header::{ACCEPT_LANGUAGE, ETAG, IF_NONE_MATCH, LOCATION, REFERER, REFERRER_POLICY, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
@@ -121,7 +121,7 @@ impl CodeRequest {
     fn failed(&self, error: domain::Error) -> Response<Body> {
         let retry_after = error.retry_after().unwrap_or(Duration::from_secs(1));
         let failure = match error.kind() {
-            Kind::Unavailable if error.reason() == Reason::DeadlineExceeded => Failure::TooLate,
+            // Also where time ran out: a store that hangs is as good as one that is gone.
             Kind::Unavailable => Failure::Unavailable { retry_after },
             Kind::Invalid | Kind::NotFound | Kind::Conflict | Kind::RateLimited | Kind::Internal => Failure::Internal,
         };

@@ -30,7 +30,6 @@ pub(crate) enum Failure<'a> {
     Unavailable {
         retry_after: Duration,
     },
-    TooLate,
     WrongHost,
     NoSingleHost(&'static str),
     MethodNotAllowed,
@@ -76,12 +75,6 @@ impl Failure<'_> {
                 "Not to be reached for the moment",
                 "The link may well exist, but it cannot be looked up just now. Try again soon.",
             ),
-            Self::TooLate => (
-                504,
-                Reason::DeadlineExceeded,
-                "This took too long",
-                "The link may well exist, but it was not found in time. Try again soon.",
-            ),
             Self::WrongHost => (421, Reason::WrongHost, "Not a host of ours", "No links are served under this name here."),
             Self::NoSingleHost(detail) => (400, Reason::WrongHost, "Not a request we understand", *detail),
             Self::MethodNotAllowed => {
@@ -96,7 +89,7 @@ impl Failure<'_> {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyMisses { retry_after, .. } | Self::Unavailable { retry_after } => Some((*retry_after).max(Duration::from_secs(1))),
-            Self::TooManyRequests | Self::Busy | Self::TooLate => Some(Duration::from_secs(1)),
+            Self::TooManyRequests | Self::Busy => Some(Duration::from_secs(1)),
             Self::NotFound
             | Self::Gone
             | Self::Blocked(_)
@@ -194,7 +187,6 @@ mod tests {
             (Failure::TooManyRequests, 503, "unavailable"),
             (Failure::Busy, 503, "unavailable"),
             (Failure::Unavailable { retry_after }, 503, "unavailable"),
-            (Failure::TooLate, 504, "deadline_exceeded"),
             (Failure::WrongHost, 421, "wrong_host"),
             (Failure::NoSingleHost("one Host header, not several"), 400, "wrong_host"),
             (Failure::MethodNotAllowed, 405, "method_not_allowed"),
@@ -218,7 +210,7 @@ mod tests {
                 assert_eq!(header("cache-control").unwrap(), "no-store");
                 assert_eq!(header("x-robots-tag").unwrap(), "noindex");
                 assert_eq!(header("x-request-id").unwrap(), "request-1");
-                assert_eq!(header("retry-after").is_some(), matches!(status, 429 | 503 | 504), "{failure:?}");
+                assert_eq!(header("retry-after").is_some(), matches!(status, 429 | 503), "{failure:?}");
                 assert_eq!(header("allow").is_some(), status == 405);
                 let body = text(answer);
                 assert!(body.contains("request-1") && body.len() < 10_000, "{body}");

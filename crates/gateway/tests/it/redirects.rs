@@ -93,6 +93,7 @@ async fn what_leads_nowhere_says_why_to_people_and_programs() {
         ("gone", 410, "gone"),
         ("blocked", 451, "blocked"),
         ("down", 503, "unavailable"),
+        ("late", 503, "unavailable"),
         ("panics", 500, "internal"),
         ("panics-later", 500, "internal"),
     ] {
@@ -116,6 +117,7 @@ async fn what_leads_nowhere_says_why_to_people_and_programs() {
     let blocked = ask(&world, &format!("GET /blocked\r\n{BROWSER}")).await;
     assert!(blocked.body.contains("&lt;phishing&gt;"));
     assert_eq!(ask(&world, "GET /down").await.header("retry-after"), Some("7"));
+    assert_eq!(ask(&world, "GET /late").await.header("retry-after"), Some("1"));
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ impl Script {
 impl Resolver for Script {
     fn try_resolve(&self, ask: &Ask<'_>) -> Option<Answer> {
         self.record(ask);
-        if matches!(ask.code, "later" | "slow" | "down" | "stuck" | "panics-later") { None } else { Some(Self::scripted(ask)) }
+        if matches!(ask.code, "later" | "slow" | "down" | "late" | "stuck" | "panics-later") { None } else { Some(Self::scripted(ask)) }
     }
 
     async fn resolve(&self, ask: &Ask<'_>, _: Deadline) -> Result<Answer> {
@@ -114,6 +114,7 @@ impl Resolver for Script {
                 self.release.notified().await;
             }
             "down" => return Err(Error::new(Reason::Unavailable, "the store does not answer").with_retry_after(Duration::from_secs(7))),
+            "late" => return Err(Error::new(Reason::DeadlineExceeded, "no answer within the time the caller gave")),
             "stuck" => std::future::pending().await,
             "panics-later" => panic!("as scripted"),
             _ => {}

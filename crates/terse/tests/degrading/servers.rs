@@ -143,6 +143,7 @@ async fn store(cluster: &mut Cluster, stack: &Servers) {
         for path in cold {
             let reply = visitor.get(path).await;
             if reply.status != 302 {
+                assert_eq!(reply.status, 503, "{}", reply.text());
                 is_unavailable(&reply);
                 unavailable += 1;
             }
