@@ -15,6 +15,7 @@ mod links;
 mod method;
 mod metrics;
 mod proto;
+mod reflection;
 mod replicas;
 mod resolver;
 mod routes;

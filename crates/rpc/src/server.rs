@@ -20,7 +20,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::routes::{Routes, Shared};
 use crate::tls::{self, ServerTls};
-use crate::{ids, links, metrics, proto, resolver, stats};
+use crate::{ids, links, metrics, reflection, resolver, stats};
 
 /// Pause after an `accept` that failed for want of files or memory: those at work give some back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -171,12 +171,7 @@ impl Server {
             health.set_service_status(*name, ServingStatus::Serving).await;
         }
         routes.add(service);
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()
-            .map_err(|error| io::Error::other(format!("the services' descriptions are broken: {error}")))?;
-        routes.add(reflection);
+        reflection::add(&mut routes)?;
         let intake = Intake {
             connections: Arc::new(Semaphore::new(self.options.connections_max)),
             routes: Shared(Arc::new(routes)),

@@ -141,7 +141,7 @@ async fn health_tells_of_each_service_until_the_drain() {
 }
 
 #[tokio::test]
-async fn reflection_tells_of_every_service_and_of_the_click() {
+async fn reflection_tells_of_what_is_offered_and_of_every_message() {
     let port = Port::open(Services::default().ids(CountedIds::new(9))).await;
     let mut reflection = ServerReflectionClient::new(channel(&port));
     let ask = |message| ServerReflectionRequest { host: String::new(), message_request: Some(message) };
@@ -149,19 +149,36 @@ async fn reflection_tells_of_every_service_and_of_the_click() {
         ask(MessageRequest::ListServices(String::new())),
         ask(MessageRequest::FileContainingSymbol("terse.v1.Click".into())),
         ask(MessageRequest::FileContainingSymbol("terse.v1.Links.BulkCreate".into())),
+        ask(MessageRequest::FileContainingSymbol("google.rpc.ErrorInfo".into())),
     ];
     let mut answers = reflection.server_reflection_info(tokio_stream_of(asks)).await.unwrap().into_inner();
     let Some(MessageResponse::ListServicesResponse(list)) = answers.message().await.unwrap().unwrap().message_response else {
         panic!("no list of services");
     };
-    let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
-    for name in ["terse.v1.Ids", "terse.v1.Links", "terse.v1.Resolver", "terse.v1.Stats", "grpc.health.v1.Health"] {
-        assert!(names.contains(&name), "{name} is not among {names:?}");
-    }
-    for _ in 0..2 {
+    let mut names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
+    names.sort_unstable();
+    let reflections = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
+    assert_eq!(names, ["grpc.health.v1.Health", reflections[0], reflections[1], "terse.v1.Ids"]);
+    for _ in 0..3 {
         let answer = answers.message().await.unwrap().unwrap().message_response;
         assert!(matches!(answer, Some(MessageResponse::FileDescriptorResponse(_))), "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn older_tools_are_told_the_same() {
+    use tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1alpha::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1alpha::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1alpha::{ServerReflectionRequest, ServerReflectionResponse};
+
+    let port = Port::open(Services::default().ids(CountedIds::new(9))).await;
+    let message_request = Some(MessageRequest::ListServices(String::new()));
+    let asks = [ServerReflectionRequest { host: String::new(), message_request }];
+    let answers = ServerReflectionClient::new(channel(&port)).server_reflection_info(tokio_stream_of(asks)).await;
+    let answer: ServerReflectionResponse = answers.unwrap().into_inner().message().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else { panic!("no list of services") };
+    assert!(list.service.iter().any(|service| service.name == "terse.v1.Ids"));
 }
 
 fn tokio_stream_of<T: Send + 'static>(
