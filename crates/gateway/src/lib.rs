@@ -32,7 +32,7 @@ mod tls;
 use std::sync::Arc;
 
 use domain::api::{History, Ids, Links, Resolver, Stats};
-use domain::port::{Clock, DomainStore, Entropy, KeyStore, RateLimiter};
+use domain::port::{ClaimStore, Clock, DomainStore, Entropy, KeyStore, RateLimiter};
 
 pub use limits::{FallbackLimiter, FallbackOptions};
 pub use metrics::METRICS;
@@ -51,6 +51,7 @@ pub struct Services {
     pub stats: Arc<dyn Stats>,
     pub history: Arc<dyn History>,
     pub ids: Arc<dyn Ids>,
+    pub claims: Arc<dyn ClaimStore>,
     pub keys: Arc<dyn KeyStore>,
     pub domains: Arc<dyn DomainStore>,
     pub limiter: Arc<dyn RateLimiter>,

@@ -170,6 +170,7 @@ impl Called {
             stats: self.stats,
             history: self.history,
             ids: self.ids,
+            claims: stores.claims.clone(),
             keys: stores.keys.clone(),
             domains: stores.domains.clone(),
             limiter: shared.limiter.clone(),

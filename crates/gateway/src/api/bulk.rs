@@ -15,6 +15,7 @@ use super::draft::{self, NewLinkDoc};
 use super::fields::{Fields, STRING};
 use super::jobs::JobView;
 use super::links::finds_by_content;
+use super::once::{self, Begun};
 use super::request::{Call, Payload};
 use super::view::LinkView;
 use super::{Answer, Api, header, json};
@@ -116,15 +117,25 @@ pub(crate) struct SelectionDoc {
 
 /// Deletes many links, as a job.
 ///
-/// Asking twice starts a second job, which finds nothing left to do.
+/// Without an `Idempotency-Key`, asking twice starts a second job, which deletes what has come since.
 #[utoipa::path(post, path = "/api/v1/links/bulk-delete", tag = "links", operation_id = "deleteLinks", security(("key" = ["links:write"])),
     request_body = SelectionDoc,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     responses((status = 202, body = JobView, headers(("Location" = String))), (status = "default", body = ProblemDoc)))]
 pub(crate) async fn delete(State(api): State<Arc<Api>>, call: Call, payload: Payload) -> Answer {
     call.require(Scope::LinksWrite)?;
     let body = payload.json()?;
-    payload.once(&body)?;
-    let job = api.gateway.services.links.bulk_delete(&call.context, selection(body)?).await?;
+    let once = payload.once(&body)?;
+    let selection = selection(body)?;
+    let links = &api.gateway.services.links;
+    let job = match once::begin(&api, &call, once).await? {
+        Begun::Again(id) => links.job(&call.context, LinkId::new(id)).await?,
+        Begun::First(turn) => {
+            let job = links.bulk_delete(&call.context, selection).await?;
+            turn.settle(&api, job.id.get()).await;
+            job
+        }
+    };
     let mut response = json(StatusCode::ACCEPTED, &JobView::from(&job))?;
     response.headers_mut().insert(LOCATION, header(&format!("/api/v1/jobs/{}", job.id))?);
     Ok(response)

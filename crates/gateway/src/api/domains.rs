@@ -13,6 +13,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::fields::{Fields, Params, STRING, U16};
+use super::once::{self, Begun};
 use super::request::{Call, Payload, Segments};
 use super::{Answer, Api, header, json, no_content, time};
 use crate::openapi::ProblemDoc;
@@ -161,9 +162,14 @@ pub(crate) async fn create(State(api): State<Arc<Api>>, call: Call, payload: Pay
     let once = payload.once(&body)?;
     let services = &api.gateway.services;
     let wanted = wanted(body, &services.domains.directory(), services.clock.now())?;
+    let may_repeat = once.is_some();
+    // A domain is told from others by its host: the claim only keeps the key for this request.
+    if let Begun::First(turn) = once::begin(&api, &call, once).await? {
+        turn.settle(&api, DomainNo::DEFAULT.get().into()).await;
+    }
     let domain = match services.domains.insert(wanted.clone()).await? {
         DomainAdded::Added(domain) => domain,
-        DomainAdded::Taken(domain) if once.is_some() && same(&domain, &wanted) => domain,
+        DomainAdded::Taken(domain) if may_repeat && same(&domain, &wanted) => domain,
         DomainAdded::Taken(_) => return Err(Problem::field("/host", Reason::DomainTaken, "this host is served already")),
     };
     let mut response = json(StatusCode::CREATED, &DomainView::from(&domain))?;

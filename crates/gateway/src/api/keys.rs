@@ -10,6 +10,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::fields::{Fields, Params, STRING, TIME};
+use super::once::{self, Begun};
 use super::request::{Call, Payload, Segments, key_id};
 use super::{Answer, Api, json, listing, no_content, time};
 use crate::auth;
@@ -69,8 +70,9 @@ impl From<&ApiKey> for KeyView {
 pub(crate) struct CreatedKeyView {
     #[serde(flatten)]
     about: KeyView,
+    /// `null` when an `Idempotency-Key` repeats a request.
     #[schema(example = "tk_…")]
-    key: String,
+    key: Option<String>,
 }
 
 /// A page of keys.
@@ -83,26 +85,41 @@ pub(crate) struct KeyPage {
 
 /// Makes a key.
 ///
-/// Its text is not kept, so that a repeated request cannot be answered with it again: it makes
-/// another key, whatever its `Idempotency-Key`. Revoke the one whose answer was lost.
+/// Its text is not kept: a request repeated with its `Idempotency-Key` is answered with the same key, but
+/// not with its text again. Where that was lost, revoke the key and make another.
 #[utoipa::path(post, path = "/api/v1/keys", tag = "keys", operation_id = "createKey", security(("key" = ["keys:write"])),
     request_body = NewKeyDoc,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     responses((status = 201, body = CreatedKeyView), (status = "default", body = ProblemDoc)))]
 pub(crate) async fn create(State(api): State<Arc<Api>>, call: Call, payload: Payload) -> Answer {
     call.require(Scope::KeysWrite)?;
     let body = payload.json()?;
-    payload.once(&body)?;
+    let once = payload.once(&body)?;
     let services = &api.gateway.services;
     let now = services.clock.now();
     let wanted = Wanted::read(body, now)?;
     let owner = wanted.owner(&call)?;
     call.charge_creations(&api, 1).await?;
+    let turn = match once::begin(&api, &call, once).await? {
+        Begun::First(turn) => turn,
+        Begun::Again(id) => return repeated(&api, KeyId::new(id)).await,
+    };
     let ids = services.ids.next_ids(1, call.context.deadline).await?;
     let id = ids.first().ok_or_else(|| super::internal("no id was given"))?.get();
     let (text, hash) = auth::generate_key(services.entropy.as_ref());
     let key = wanted.into_key(KeyId::new(id), hash, owner, now);
     services.keys.insert(key.clone()).await?;
-    json(StatusCode::CREATED, &CreatedKeyView { about: KeyView::from(&key), key: text })
+    turn.settle(&api, id).await;
+    json(StatusCode::CREATED, &CreatedKeyView { about: KeyView::from(&key), key: Some(text) })
+}
+
+async fn repeated(api: &Api, id: KeyId) -> Answer {
+    let key = api.gateway.services.keys.get(id).await?.ok_or_else(missing)?;
+    json(StatusCode::CREATED, &CreatedKeyView { about: KeyView::from(&key), key: None })
+}
+
+fn missing() -> Problem {
+    Problem::new(Reason::NotFound, "key not found")
 }
 
 struct Wanted {
@@ -208,7 +225,6 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, call: Call, RawQuery(raw):
     responses((status = 204, description = "Revoked, now or before"), (status = "default", body = ProblemDoc)))]
 pub(crate) async fn revoke(State(api): State<Arc<Api>>, call: Call, Segments(id): Segments<String>) -> Answer {
     call.require(Scope::KeysWrite)?;
-    let missing = || Problem::new(Reason::NotFound, "key not found");
     let services = &api.gateway.services;
     let key = services.keys.get(key_id(&id)?).await?.filter(|key| call.caller().may_see(&key.owner)).ok_or_else(missing)?;
     if !call.caller().scopes.covers(key.scopes) {

@@ -17,6 +17,7 @@ pub(crate) mod keys;
 pub(crate) mod links;
 mod listing;
 pub(crate) mod me;
+mod once;
 mod request;
 pub(crate) mod stats;
 pub(crate) mod tags;

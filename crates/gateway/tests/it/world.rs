@@ -12,7 +12,10 @@ use domain::api::{
     Answer, Ask, CodeBlock, Context, Created, Deadline, History, HistoryDay, Idempotency, Ids, JobStatus, Links, ListQuery, Page, Period,
     Purpose, Resolver, Route, Selection, Series, SeriesQuery, Share, Stats, TopLink,
 };
-use domain::port::{Allowed, Clock, Decision, DomainAdded, DomainStore, Entropy, KeyStore, Limit, PortResult, RateLimiter};
+use domain::port::{
+    Allowed, Claim, ClaimKey, ClaimStore, Claimed, Clock, Decision, DomainAdded, DomainStore, Entropy, KeyStore, Limit, PortResult,
+    RateLimiter,
+};
 use domain::{
     ApiKey, BlockReason, Caching, Dimension, Directory, Domain, DomainNo, Error, Host, KeyHash, KeyId, Link, LinkDraft, LinkId, Owner,
     PatchDraft, Reason, RedirectStatus, Result, Slug, Subject, Tag, Target, Title, UnixMs,
@@ -293,6 +296,22 @@ impl Ids for Absent {
 }
 
 #[async_trait]
+impl ClaimStore for Absent {
+    async fn get(&self, _: &ClaimKey) -> PortResult<Option<Claim>> {
+        not_part_of_these_tests()
+    }
+    async fn claim(&self, _: Claim) -> PortResult<Claimed> {
+        not_part_of_these_tests()
+    }
+    async fn replace(&self, _: &Claim, _: Claim) -> PortResult<Claimed> {
+        not_part_of_these_tests()
+    }
+    async fn sweep(&self, _: UnixMs, _: usize) -> PortResult<usize> {
+        not_part_of_these_tests()
+    }
+}
+
+#[async_trait]
 impl KeyStore for Absent {
     async fn insert(&self, _: ApiKey) -> PortResult<()> {
         not_part_of_these_tests()
@@ -341,6 +360,7 @@ impl World {
             stats: absent.clone(),
             history: absent.clone(),
             ids: absent.clone(),
+            claims: absent.clone(),
             keys: absent,
             domains: Arc::new(Hosts::new()),
             limiter: Arc::new(Counting::default()),

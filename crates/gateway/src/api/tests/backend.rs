@@ -10,7 +10,7 @@ use domain::api::{
     ListQuery, Page, Period, Resolver, Selection, Series, SeriesQuery, Share, Stats, TopLink,
 };
 use domain::port::{
-    Allowed, Clock, Decision, DomainAdded, DomainStore, Entropy, KeyStore, Limit, Outcome, PortError, PortErrorKind, PortResult,
+    Allowed, Claim, ClaimKey, ClaimStore, Claimed, Clock, Decision, DomainAdded, DomainStore, Entropy, KeyStore, Limit, Outcome, PortError, PortErrorKind, PortResult,
     RateLimiter,
 };
 use domain::target::{PrivateAddresses, TargetPolicy};
@@ -25,6 +25,7 @@ type Claims = HashMap<(String, String), ([u8; 32], LinkId)>;
 pub(super) struct Backend {
     pub(super) links: Mutex<Vec<Link>>,
     once: Mutex<Claims>,
+    claims: Mutex<HashMap<ClaimKey, Claim>>,
     pub(super) keys: Mutex<Vec<ApiKey>>,
     domains: Mutex<Vec<Domain>>,
     pub(super) history: Mutex<Vec<(LinkId, Owner, HistoryDay)>>,
@@ -35,6 +36,9 @@ pub(super) struct Backend {
     pub(super) stalled: AtomicBool,
     /// No store answers.
     pub(super) down: AtomicBool,
+    /// No ids are given out.
+    pub(super) no_ids: AtomicBool,
+    pub(super) jobs_begun: AtomicU64,
     /// How often a key was looked up.
     pub(super) lookups: AtomicU64,
 }
@@ -45,6 +49,7 @@ impl Backend {
         Arc::new(Self {
             links: Mutex::default(),
             once: Mutex::default(),
+            claims: Mutex::default(),
             keys: Mutex::default(),
             domains: Mutex::new(vec![default, domain(2, "go.example")]),
             history: Mutex::default(),
@@ -53,6 +58,8 @@ impl Backend {
             now: AtomicI64::new(NOW),
             stalled: AtomicBool::new(false),
             down: AtomicBool::new(false),
+            no_ids: AtomicBool::new(false),
+            jobs_begun: AtomicU64::new(0),
             lookups: AtomicU64::new(0),
         })
     }
@@ -256,6 +263,7 @@ impl Links for Backend {
     async fn bulk_delete(&self, context: &Context, selection: Selection) -> Result<JobStatus> {
         let total = if let Selection::Ids(ids) = &selection { ids.len() as u64 } else { 0 };
         let _ = context;
+        self.jobs_begun.fetch_add(1, Ordering::Relaxed);
         Ok(job(LinkId::new(9), total))
     }
 
@@ -314,6 +322,9 @@ impl History for Backend {
 #[async_trait]
 impl Ids for Backend {
     async fn next_ids(&self, count: u32, _: Deadline) -> Result<Vec<LinkId>> {
+        if self.no_ids.load(Ordering::Relaxed) {
+            return Err(Error::new(Reason::Unavailable, "no ids"));
+        }
         Ok((0..count).map(|_| LinkId::new(self.next())).collect())
     }
 
@@ -330,6 +341,37 @@ impl Resolver for Backend {
 
     async fn resolve(&self, _: &Ask<'_>, _: Deadline) -> Result<Answer> {
         Ok(Answer::NotFound)
+    }
+}
+
+#[async_trait]
+impl ClaimStore for Backend {
+    async fn get(&self, key: &ClaimKey) -> PortResult<Option<Claim>> {
+        Ok(self.claims.lock().unwrap().get(key).cloned())
+    }
+
+    async fn claim(&self, claim: Claim) -> PortResult<Claimed> {
+        let mut claims = self.claims.lock().unwrap();
+        if let Some(earlier) = claims.get(&claim.key) {
+            return Ok(Claimed::Theirs(earlier.clone()));
+        }
+        claims.insert(claim.key.clone(), claim);
+        Ok(Claimed::Ours)
+    }
+
+    async fn replace(&self, old: &Claim, new: Claim) -> PortResult<Claimed> {
+        let mut claims = self.claims.lock().unwrap();
+        match claims.get(&old.key) {
+            Some(stands) if stands.items != old.items => Ok(Claimed::Theirs(stands.clone())),
+            Some(_) | None => {
+                claims.insert(new.key.clone(), new);
+                Ok(Claimed::Ours)
+            }
+        }
+    }
+
+    async fn sweep(&self, _: UnixMs, _: usize) -> PortResult<usize> {
+        Ok(0)
     }
 }
 

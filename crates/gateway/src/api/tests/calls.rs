@@ -128,7 +128,58 @@ async fn a_repeated_domain_is_the_same_domain() {
     let post = |body: &'static str| world.ask(&admin, Method::POST, "/domains", &[("idempotency-key", "k")], body);
     assert_eq!(post(r#"{"host":"new.example"}"#).await.short(), "201");
     assert_eq!(post(r#"{"host":"new.example"}"#).await.short(), "201");
-    assert_eq!(post(r#"{"host":"new.example","caching":"fast"}"#).await.short(), "409 domain_taken");
+    assert_eq!(post(r#"{"host":"new.example","caching":"fast"}"#).await.short(), "422 idempotency_mismatch");
+    let other = world.ask(&admin, Method::POST, "/domains", &[("idempotency-key", "k2")], r#"{"host":"new.example","caching":"fast"}"#);
+    assert_eq!(other.await.short(), "409 domain_taken");
+}
+
+#[tokio::test]
+async fn a_repeated_key_is_the_same_key_and_stays_shown_once() {
+    let world = World::new();
+    let admin = world.key("root", &[Scope::Admin]);
+    let post = |body: &'static str| world.ask(&admin, Method::POST, "/keys", &[("idempotency-key", "k")], body);
+    let first = post(r#"{"name":"ci","scopes":["links:read"]}"#).await;
+    let again = post(r#"{"scopes":["links:read"],"name":"ci"}"#).await;
+    assert_eq!((first.short(), again.short()), ("201".into(), "201".into()));
+    assert!(first.json()["key"].as_str().is_some_and(|key| key.starts_with("tk_")));
+    assert_eq!((&again.json()["id"], &again.json()["key"]), (&first.json()["id"], &json!(null)));
+    assert_eq!(post(r#"{"name":"ci","scopes":["admin"]}"#).await.short(), "422 idempotency_mismatch");
+    assert_eq!(world.backend.keys.lock().unwrap().len(), 2, "the admin's and one more");
+    // Another owner's keys are apart.
+    let other = world.key("me", &[Scope::KeysWrite, Scope::LinksRead]);
+    let theirs = world.ask(&other, Method::POST, "/keys", &[("idempotency-key", "k")], r#"{"name":"ci","scopes":["links:read"]}"#).await;
+    assert!(theirs.json()["key"].is_string(), "{}", theirs.text);
+}
+
+#[tokio::test]
+async fn a_repeated_mass_delete_is_the_same_job() {
+    let world = World::new();
+    let key = world.key("one", &[Scope::LinksWrite]);
+    let post = async |idempotency: &str| {
+        world.ask(&key, Method::POST, "/links/bulk-delete", &[("idempotency-key", idempotency)], r#"{"tag":"old"}"#).await
+    };
+    let (first, again) = (post("k").await, post("k").await);
+    assert_eq!((first.short(), again.short()), ("202".into(), "202".into()));
+    assert_eq!((&first.json()["id"], first.header("location")), (&again.json()["id"], again.header("location")));
+    assert_eq!(world.backend.jobs_begun.load(Ordering::Relaxed), 1);
+    assert_eq!(post("k2").await.short(), "202");
+    assert_eq!(world.backend.jobs_begun.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_request_that_was_cut_off_is_made_again_after_a_while() {
+    let world = World::new();
+    let admin = world.key("root", &[Scope::Admin]);
+    let post = || world.ask(&admin, Method::POST, "/keys", &[("idempotency-key", "k")], r#"{"name":"ci","scopes":["links:read"]}"#);
+    world.backend.no_ids.store(true, Ordering::Relaxed);
+    assert_eq!(post().await.short(), "503 unavailable");
+    world.backend.no_ids.store(false, Ordering::Relaxed);
+    let waiting = post().await;
+    assert_eq!((waiting.short(), waiting.header("retry-after")), ("409 idempotency_in_progress".into(), "1"));
+    world.backend.advance(60_000);
+    let made = post().await;
+    assert_eq!(made.short(), "201", "{}", made.text);
+    assert_eq!(post().await.json()["id"], made.json()["id"]);
 }
 
 #[tokio::test]

@@ -71,6 +71,7 @@ impl World {
             stats: backend.clone(),
             history: backend.clone(),
             ids: backend.clone(),
+            claims: backend.clone(),
             keys: backend.clone(),
             domains: backend.clone(),
             limiter: backend.clone(),
