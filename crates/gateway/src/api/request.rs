@@ -62,7 +62,11 @@ fn refusal(limit: Limit, decision: Decision, cost: u32) -> Problem {
     let detail = if cost > max {
         format!("{cost} at once can never fit the limit `{name}` of {max} per {} s", window.as_secs())
     } else if decision.remaining > 0 {
-        format!("{cost} at once are more than the {} that are left of the limit `{name}` of {max} per {} s", decision.remaining, window.as_secs())
+        format!(
+            "{cost} at once are more than the {} that are left of the limit `{name}` of {max} per {} s",
+            decision.remaining,
+            window.as_secs()
+        )
     } else {
         format!("the limit `{name}` of {max} per {} s is used up", window.as_secs())
     };

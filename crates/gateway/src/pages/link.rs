@@ -5,7 +5,7 @@ use domain::api::Route;
 use http::{Response, StatusCode};
 use serde_json::json;
 
-use super::{Frame, JSON, data, escape, escaped, html, varies};
+use super::{Frame, JSON, PAGE_LEN_MAX, data, escape, escaped, html, varies};
 use crate::body::Body;
 
 /// What a page about a link knows besides the link.
@@ -27,13 +27,22 @@ pub(crate) fn preview(about: &About<'_>) -> Response<Body> {
         return answer_json(&json!({"short_url": about.short_url, "target": target, "title": title}));
     }
     let (before, host, after) = split_host(target);
-    let mut main = String::with_capacity(target.len() + 1_024);
+    let whole = shown(about, (before, host, after));
+    let excess = frame(about, &whole).render().len().saturating_sub(PAGE_LEN_MAX);
+    if excess == 0 {
+        return page(about, &whole);
+    }
+    page(about, &shown(about, (before, host, &without_middle(after, excess))))
+}
+
+fn shown(about: &About<'_>, (before, host, after): (&str, &str, &str)) -> String {
+    let mut main = String::with_capacity(after.len() + 1_024);
     main.push_str("<p class=\"over\">This link leads to</p><h1><bdi>");
     escape(&mut main, host);
     main.push_str("</bdi></h1>");
-    if let Some(title) = title {
+    if let Some(title) = &about.route.title {
         main.push_str("<p><bdi>");
-        escape(&mut main, title);
+        escape(&mut main, title.as_str());
         main.push_str("</bdi></p>");
     }
     main.push_str("<p class=\"url\"><bdi>");
@@ -49,7 +58,23 @@ pub(crate) fn preview(about: &About<'_>) -> Response<Body> {
     main.push_str("</bdi></a><p class=\"soft\">Or take it along as a <a href=\"");
     escape(&mut main, about.short_url);
     main.push_str(".qr\">QR code</a>.</p>");
-    page(about, &main)
+    main
+}
+
+/// Without as much as takes `excess` bytes of a page, from before the last characters.
+fn without_middle(text: &str, excess: usize) -> String {
+    const TAIL_LEN: usize = 64;
+    const MARK_LEN_MAX: usize = 32;
+    let (front, tail) = text.split_at(text.floor_char_boundary(text.len().saturating_sub(TAIL_LEN)));
+    let (mut kept, mut saved) = (front.len(), 0);
+    for (at, c) in front.char_indices().rev() {
+        if saved >= excess + MARK_LEN_MAX {
+            break;
+        }
+        kept = at;
+        saved += escaped(c.encode_utf8(&mut [0; 4])).len();
+    }
+    format!("{}[… {} characters …]{tail}", &front[..kept], front.len() - kept)
 }
 
 /// What a HEAD, a prefetcher or a known bot gets of a link with a click budget: 200, and no target.
@@ -69,9 +94,12 @@ fn hidden(about: &About<'_>, why: &str) -> Response<Body> {
     page(about, &main)
 }
 
+fn frame<'a>(about: &About<'a>, main: &'a str) -> Frame<'a> {
+    Frame { title: about.short_url, host: about.host, main, request: None }
+}
+
 fn page(about: &About<'_>, main: &str) -> Response<Body> {
-    let frame = Frame { title: about.short_url, host: about.host, main, request: None };
-    let mut response = html(StatusCode::OK, frame.render());
+    let mut response = html(StatusCode::OK, frame(about, main).render());
     varies(&mut response);
     response
 }
@@ -122,14 +150,14 @@ pub(super) mod tests {
         }
     }
 
-    fn shown(route: &Route, wants_html: bool) -> String {
+    fn page(route: &Route, wants_html: bool) -> String {
         text(preview(&About { route, host: "s.example", short_url: "https://s.example/abc", wants_html }))
     }
 
     #[test]
     fn the_destination_is_shown_and_harmless() {
         let hostile = route("https://xn--e1awd7f.com/<script>alert(1)</script>?\"'&x", Some("<img src=x onerror=y>"), None);
-        let page = shown(&hostile, true);
+        let page = page(&hostile, true);
         assert!(page.contains("<h1><bdi>xn--e1awd7f.com</bdi></h1>"), "{page}");
         assert!(page.contains("/&lt;script&gt;alert(1)&lt;/script&gt;?&quot;&#39;&amp;x"));
         assert!(page.contains("&lt;img src=x onerror=y&gt;") && !page.contains("<script") && !page.contains("<img"));
@@ -138,7 +166,7 @@ pub(super) mod tests {
 
     #[test]
     fn data_for_programs() {
-        let json: serde_json::Value = serde_json::from_str(&shown(&route("https://e.x/", Some("T"), None), false)).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&page(&route("https://e.x/", Some("T"), None), false)).unwrap();
         assert_eq!(json, json!({"short_url": "https://s.example/abc", "target": "https://e.x/", "title": "T"}));
     }
 
@@ -155,9 +183,23 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_long_target_is_shown_whole() {
+    fn a_page_stays_small_whatever_the_target() {
+        let fits = format!("https://e.x/{}", "a".repeat(5_000));
+        assert!(page(&route(&fits, None, None), true).contains(&"a".repeat(5_000)));
+        let title = "\"".repeat(512);
+        for filler in ["a", "'", "&"] {
+            let long = format!("https://e.x/begin{}?end=1", filler.repeat(8_192 - 24));
+            let page = page(&route(&long, Some(&title), None), true);
+            assert!((9_000..10_000).contains(&page.len()), "{} bytes", page.len());
+            assert!(page.contains("</b>/begin") && page.contains(" characters …]") && page.contains("?end=1</bdi>"), "{page}");
+            assert!(page.contains("QR code</a>"));
+        }
+    }
+
+    #[test]
+    fn data_has_the_whole_target() {
         let long = format!("https://e.x/{}", "a".repeat(8_000));
-        assert!(shown(&route(&long, None, None), true).contains(&"a".repeat(8_000)));
+        assert!(page(&route(&long, None, None), false).contains(&long));
     }
 
     #[test]

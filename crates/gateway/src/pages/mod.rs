@@ -21,6 +21,8 @@ pub(crate) use icon::{ico, svg};
 pub(crate) use landing::{landing, robots};
 pub(crate) use link::{About, preview, withheld};
 
+/// Bytes of a page: what a phone on 3G has in a moment.
+const PAGE_LEN_MAX: usize = 9_999;
 const STYLE: &str = include_str!("style.css");
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 const NO_INDEX: HeaderValue = HeaderValue::from_static("noindex");

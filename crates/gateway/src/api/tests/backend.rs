@@ -10,8 +10,8 @@ use domain::api::{
     ListQuery, Page, Period, Resolver, Selection, Series, SeriesQuery, Share, Stats, TopLink,
 };
 use domain::port::{
-    Allowed, Claim, ClaimKey, ClaimStore, Claimed, Clock, Decision, DomainAdded, DomainStore, Entropy, KeyStore, Limit, Outcome, PortError, PortErrorKind, PortResult,
-    RateLimiter,
+    Allowed, Claim, ClaimKey, ClaimStore, Claimed, Clock, Decision, DomainAdded, DomainStore, Entropy, KeyStore, Limit, Outcome, PortError,
+    PortErrorKind, PortResult, RateLimiter,
 };
 use domain::target::{PrivateAddresses, TargetPolicy};
 use domain::*;
