@@ -23,6 +23,7 @@ use crate::limits::network_of;
 use crate::metrics::connection_closed;
 use crate::options::{ConnectionLimits, Timeouts};
 use crate::plain::{Ended, Plain, Prefixed};
+use crate::refusal::Worded;
 use crate::request::Remote;
 
 /// Header fields of one request, and bytes of all of them with the request line.
@@ -160,6 +161,7 @@ where
 {
     let timeouts = door.gateway.options.timeouts;
     let activity = place.activity.clone();
+    let gateway = door.gateway.clone();
     let front = Front { door, remote, activity: activity.clone() };
     let mut stream = Watched::new(stream, activity.clone());
     let mut watch = Watch::new(&activity, timeouts);
@@ -171,7 +173,7 @@ where
             return;
         }
     };
-    let io = TokioIo::new(Prefixed::new(unread, stream));
+    let io = TokioIo::new(Worded::new(Prefixed::new(unread, stream), gateway));
     let mut connection = pin!(protocol.serve_connection(io, front));
     let outcome = poll_fn(|cx| {
         if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {

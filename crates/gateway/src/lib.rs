@@ -23,6 +23,7 @@ mod plain;
 mod problem;
 mod qr;
 mod redirects;
+mod refusal;
 mod request;
 mod server;
 mod shedding;

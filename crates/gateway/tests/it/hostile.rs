@@ -45,6 +45,35 @@ async fn a_request_without_a_host_is_400() {
     }
 }
 
+#[tokio::test]
+async fn what_is_not_http_is_told_so_under_an_id() {
+    let world = World::start().await;
+    let many = format!("GET /known HTTP/1.1\r\nHost: s.example\r\n{}\r\n", "A: b\r\n".repeat(100));
+    let after_another = "GET /canary HTTP/1.1\r\nHost: s.example\r\nContent-Length: 0\r\n\r\n";
+    for (request, status, code) in [
+        ("HELO s.example\r\n\r\n".to_owned(), 400, "bad_request"),
+        ("GET /known HTTP/1.2\r\nHost: s.example\r\n\r\n".to_owned(), 400, "bad_request"),
+        ("GET /known HTTP/1.1\r\nHost : s.example\r\n\r\n".to_owned(), 400, "bad_request"),
+        ("POST /api/v1/links HTTP/1.1\r\nHost: s.example\r\nContent-Length: -1\r\n\r\n".to_owned(), 400, "bad_request"),
+        (many, 431, "headers_too_large"),
+    ] {
+        for before in ["", after_another] {
+            let mut client = Client::connect(world.address).await;
+            if !before.is_empty() {
+                client.send(before).await;
+                assert_eq!(client.reply().await.unwrap().status, 404);
+            }
+            client.send(&request).await;
+            let reply = client.reply().await.unwrap();
+            assert_eq!((reply.status, reply.header("content-type")), (status, Some("application/problem+json")), "{request:.60}");
+            assert_eq!((reply.json()["code"].as_str(), reply.json()["status"].as_u64()), (Some(code), Some(u64::from(status))));
+            assert_eq!(reply.json()["request_id"].as_str(), reply.header("x-request-id"));
+            assert!(reply.header("x-request-id").is_some_and(|id| id.len() == 18));
+            assert_eq!(reply.header("connection"), Some("close"));
+        }
+    }
+}
+
 /// What follows a request of doubtful length must not be read as another one.
 #[tokio::test]
 async fn no_second_request_is_smuggled_behind_a_doubtful_first() {
