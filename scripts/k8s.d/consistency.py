@@ -109,7 +109,8 @@ def check_ours(pod, configs, known, things):
         settings |= configs.get((pod.ns, reference["name"]), {}) if reference else {}
     settings |= {variable["name"]: variable.get("value") for variable in container.get("env", [])}
     for key in settings:
-        key.startswith("TERSE__") and key not in known and say(pod.thing, f"{key} is no setting of Terse")
+        # TERSE__CACHE_FILE names a file that holds TERSE__CACHE.
+        key.startswith("TERSE__") and key.removesuffix("_FILE") not in known and say(pod.thing, f"{key} is no setting of Terse")
     for flag in container["args"]:
         key = re.match(r"--set=([a-z_.]+)=", flag)
         key and "TERSE__" + key[1].replace(".", "__").upper() not in known and say(pod.thing, f"{flag} is no setting of Terse")
