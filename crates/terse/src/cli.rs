@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::Config;
 use crate::output::Output;
 use crate::role::Role;
-use crate::{client, config_show, doctor, health, measures, migrate, output, serve};
+use crate::{bench, client, config_show, doctor, health, measures, migrate, output, serve};
 
 /// A URL shortener: one binary, one folder, nothing to install.
 #[derive(Debug, Parser)]
@@ -56,6 +56,11 @@ enum Command {
     /// Bring the stores' schema, and topics, up to date. Safe to repeat; `serve` does the same at start on SQLite.
     #[command(after_help = "Example:  terse migrate --data /srv/terse")]
     Migrate(SettingsArgs),
+    /// Load a server by a plan made beforehand, and measure its answers.
+    #[command(
+        after_help = "Example:  terse bench http://localhost:8080 --codes codes.txt --zipf 1 --rate 5000 --connections 64 --duration 30s"
+    )]
+    Bench(bench::BenchArgs),
     /// Print the API's OpenAPI document.
     #[command(hide = true)]
     Openapi,
@@ -168,6 +173,7 @@ impl Cli {
             Command::Doctor(settings) => doctor::run(&settings, output).await,
             Command::Health(args) => health::run(&args, output).await,
             Command::Migrate(settings) => migrate::run(&settings.load()?, output).await,
+            Command::Bench(args) => Box::pin(bench::run(&args, output)).await,
             Command::Openapi => {
                 output::say(gateway::openapi_json());
                 Ok(ExitCode::SUCCESS)

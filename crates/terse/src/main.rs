@@ -1,6 +1,7 @@
 //! `terse`: the server and its tools in one binary. It knows how everything is wired and nothing of how it works.
 //! Read `cli.rs` for the commands, `serve.rs` for a start and an end, `wire.rs` for what runs where.
 
+mod bench;
 mod certificate;
 mod cli;
 mod client;

@@ -8,7 +8,7 @@ pub(crate) mod key;
 mod link;
 mod progress;
 mod stats;
-mod table;
+pub(crate) mod table;
 
 use std::process::ExitCode;
 
