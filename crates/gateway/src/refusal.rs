@@ -107,12 +107,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Worded<S> {
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let first = slices.iter().find(|slice| !slice.is_empty());
-        first.into_iter().for_each(|first| this.listen(first));
-        match first {
-            Some(first) if this.answer.is_some() => Pin::new(this).poll_write(cx, first),
-            _ => Pin::new(&mut this.stream).poll_write_vectored(cx, slices),
+        let Some(first) = slices.iter().find(|slice| !slice.is_empty()) else {
+            return Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        };
+        this.listen(first);
+        if this.answer.is_some() {
+            return Pin::new(this).poll_write(cx, first);
         }
+        Pin::new(&mut this.stream).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
