@@ -7,6 +7,7 @@ mod grant;
 mod lease;
 pub mod metrics;
 mod ranges;
+pub mod restored;
 mod retry;
 mod service;
 mod windows;

@@ -1,6 +1,7 @@
 //! What a lease changes in a range row. Pure: the store's compare-and-set makes it true or does not.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use domain::limits::CODE_SPACE;
 use domain::port::{CodeRange, Entropy};
@@ -8,7 +9,11 @@ use domain::port::{CodeRange, Entropy};
 /// `lim` is raised while fewer counters than this are open, …
 const OPEN_MIN: u64 = 1 << 20;
 /// … by this many: two of the largest blocks, hours at 100 links a second.
-const RAISE: u64 = 1 << 21;
+pub(crate) const RAISE: u64 = 1 << 21;
+/// How long a raised `lim` rests before counters below it are open: longer than any replica relies on an old one. Nothing
+/// is raised again before that, so that [`RAISE`] in each [`REST`] is the pace of all processes that share a store; one that
+/// is put back from an older copy is moved on by it (`restored.rs`).
+pub(crate) const REST: Duration = Duration::from_secs(5);
 
 /// The first range of a store, with a fresh key. Everything up to `lim` is open at once: nobody can
 /// have read an older `lim`, and without any range nothing counts as never issued.

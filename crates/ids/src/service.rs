@@ -15,6 +15,7 @@ use domain::{Error, LinkId, Reason, Result};
 use crate::grant::Prefetch;
 use crate::lease::SeenLim;
 use crate::metrics::Meters;
+use crate::ranges::REST;
 use crate::windows::Windows;
 
 /// Shorter windows would be asked for more often than a store likes to be.
@@ -37,7 +38,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { worker: 0, window: Duration::from_secs(10), ahead_max: Duration::from_mins(1), rest: Duration::from_secs(5) }
+        Self { worker: 0, window: Duration::from_secs(10), ahead_max: Duration::from_mins(1), rest: REST }
     }
 }
 

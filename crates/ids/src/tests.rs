@@ -2,6 +2,7 @@ mod codes;
 mod contract;
 mod ids;
 mod memory;
+mod restored;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

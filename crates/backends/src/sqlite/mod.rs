@@ -6,6 +6,7 @@
 
 mod claim_store;
 mod click_budget;
+mod copy;
 mod domain_store;
 mod error;
 mod job_store;
@@ -32,6 +33,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use claim_store::ClaimStore;
 pub use click_budget::ClickBudget;
+pub use copy::{copy, counted};
 pub use domain_store::DomainStore;
 pub use job_store::JobStore;
 pub use key_store::KeyStore;

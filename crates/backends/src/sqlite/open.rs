@@ -54,7 +54,7 @@ pub enum OpenError {
     Thread { path: PathBuf, source: std::io::Error },
 }
 
-fn open_error(path: &Path, source: rusqlite::Error) -> OpenError {
+pub(super) fn open_error(path: &Path, source: rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path },
@@ -140,7 +140,7 @@ fn settings(connection: &Connection, options: &Options) -> rusqlite::Result<()> 
 }
 
 /// The version of a file that is ours and not newer than we are.
-fn check(connection: &Connection, path: &Path, schema: &Schema) -> Result<i64, OpenError> {
+pub(super) fn check(connection: &Connection, path: &Path, schema: &Schema) -> Result<i64, OpenError> {
     let failed = |error| open_error(path, error);
     let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).map_err(failed);
     let application = pragma("application_id")?;

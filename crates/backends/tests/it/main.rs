@@ -3,6 +3,7 @@
 
 mod contracts;
 mod sabotage;
+mod sqlite_copy;
 mod sqlite_faults;
 mod sqlite_open;
 mod stats_store;

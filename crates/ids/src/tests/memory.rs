@@ -91,6 +91,17 @@ impl Memory {
         self.rows.lock().unwrap().ranges.push(range);
     }
 
+    /// What a backup would hold.
+    pub(super) fn copy(&self) -> (Vec<CodeRange>, HashMap<u16, i64>) {
+        let rows = self.rows.lock().unwrap();
+        (rows.ranges.clone(), rows.workers.clone())
+    }
+
+    pub(super) fn put_back(&self, (ranges, workers): (Vec<CodeRange>, HashMap<u16, i64>)) {
+        let mut rows = self.rows.lock().unwrap();
+        (rows.ranges, rows.workers) = (ranges, workers);
+    }
+
     pub(super) fn last_range(&self) -> CodeRange {
         *self.rows.lock().unwrap().ranges.last().unwrap()
     }

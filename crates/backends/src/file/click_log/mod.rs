@@ -4,6 +4,7 @@
 //! `log.rs` is the log; `segment.rs`, `header.rs` and `frame.rs` are what lies on the disk; `open.rs`
 //! finds the end after a crash; `walk.rs` and `source.rs` read. Why it is so: `docs/adr/0003-click-spool.md`.
 
+mod copy;
 mod disk;
 mod frame;
 mod header;
@@ -34,6 +35,7 @@ use frame::{FRAME_LEN_MAX, Frame};
 use header::HEADER_LEN;
 use log::{Log, Means};
 
+pub use copy::{Copied, Found, find};
 pub use open::OpenError;
 pub use source::FileClickSource;
 

@@ -16,7 +16,7 @@ use super::walk::{Place, Walk};
 use crate::file::lock::{FolderLock, LockError};
 
 /// The name of the file with the log's id, in hexadecimal digits.
-const ID_FILE: &str = "log.id";
+pub(super) const ID_FILE: &str = "log.id";
 
 /// Why a click log could not be opened. Each message names the place and the mend.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ pub enum OpenError {
     DamagedId { path: PathBuf },
 }
 
-fn unusable(path: &Path) -> impl FnOnce(io::Error) -> OpenError + '_ {
+pub(super) fn unusable(path: &Path) -> impl FnOnce(io::Error) -> OpenError + '_ {
     |source| OpenError::Unusable { path: path.to_owned(), source }
 }
 
@@ -87,7 +87,7 @@ pub(super) fn open(folder: &Path, disk: &dyn Disk, entropy: &dyn Entropy, now: U
     Ok(Past { id, entries, next_number, offset, lock })
 }
 
-fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>, OpenError> {
+pub(super) fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>, OpenError> {
     let mut segments = Vec::new();
     for entry in fs::read_dir(folder).map_err(unusable(folder))? {
         let path = entry.map_err(unusable(folder))?.path();
@@ -165,7 +165,7 @@ fn scan(segment: &Found, now: UnixMs) -> io::Result<Seal> {
     Ok(Seal { end: end.offset, used: end.byte, at: now })
 }
 
-fn read_id(folder: &Path) -> Result<Option<LogId>, OpenError> {
+pub(super) fn read_id(folder: &Path) -> Result<Option<LogId>, OpenError> {
     let path = folder.join(ID_FILE);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,

@@ -1,3 +1,4 @@
+mod copied;
 mod damage;
 mod faults;
 mod lasting;
