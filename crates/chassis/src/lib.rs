@@ -8,7 +8,9 @@ pub mod check;
 pub mod config;
 pub mod lifecycle;
 pub mod process;
+pub mod reload;
 pub mod telemetry;
 
 pub use check::{Check, Finding, Status};
 pub use lifecycle::{Latch, Lifecycle, OnError, Stage};
+pub use reload::Reloaded;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::Reloaded;
 use chassis::lifecycle::{Lifecycle, OnError, Stage};
 use socket2::{SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,7 +39,7 @@ impl Server {
     /// Certificate or key cannot be read; the message names it.
     pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, life: &Lifecycle) -> io::Result<SocketAddr> {
         let tls = match &gateway.options.tls {
-            Some(files) => Some(tls::acceptor(files).await?),
+            Some(files) => Some(tls::acceptor(files, life)?),
             None => None,
         };
         let address = listener.local_addr()?;
@@ -77,7 +78,7 @@ struct Intake {
     connections: Arc<Connections>,
     protocol: Arc<Protocol>,
     door: Arc<Door>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Reloaded<TlsAcceptor>>,
     life: Lifecycle,
 }
 
@@ -149,7 +150,7 @@ impl Intake {
         self.life.spawn("connection", Stage::Intake, OnError::Log, async move {
             match tls {
                 None => connection::serve(stream, remote, place, door, &protocol).await,
-                Some(tls) => serve_tls(tls, stream, (remote, place), door, &protocol).await,
+                Some(tls) => serve_tls(tls.current(), stream, (remote, place), door, &protocol).await,
             }
             Ok::<_, Infallible>(())
         });

@@ -1,8 +1,9 @@
-//! TLS, when a certificate is configured.
+//! TLS, when a certificate is configured. A new one is taken up without a restart.
 
 use std::io;
 use std::sync::Arc;
 
+use chassis::{Lifecycle, Reloaded, reload};
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{InconsistentKeys, ServerConfig};
@@ -10,19 +11,25 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::options::TlsFiles;
 
-/// Reads certificate and key; an error names the file.
-pub(crate) async fn acceptor(files: &TlsFiles) -> io::Result<TlsAcceptor> {
+/// Reads certificate and key, and again whenever they change; an error names the file.
+pub(crate) fn acceptor(files: &TlsFiles, life: &Lifecycle) -> io::Result<Reloaded<TlsAcceptor>> {
+    let (read, watched) = (files.clone(), [files.certificate.clone(), files.key.clone()]);
+    let acceptor = Reloaded::new("public", watched, move || load(&read))?;
+    acceptor.watch(reload::LOOK_EVERY, life)?;
+    Ok(acceptor)
+}
+
+fn load(files: &TlsFiles) -> io::Result<TlsAcceptor> {
     let wrong = |path: &std::path::Path, error: &dyn std::fmt::Display| {
         io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {error}", path.display()))
     };
-    let certificate = tokio::fs::read(&files.certificate).await.map_err(|error| wrong(&files.certificate, &error))?;
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&certificate)
-        .collect::<Result<_, _>>()
-        .map_err(|error| wrong(&files.certificate, &in_words(&error)))?;
+    let pem = std::fs::read(&files.certificate).map_err(|error| wrong(&files.certificate, &error))?;
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| wrong(&files.certificate, &in_words(&error)))?;
     if chain.is_empty() {
         return Err(wrong(&files.certificate, &"holds no certificate"));
     }
-    let key = tokio::fs::read(&files.key).await.map_err(|error| wrong(&files.key, &error))?;
+    let key = std::fs::read(&files.key).map_err(|error| wrong(&files.key, &error))?;
     let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| wrong(&files.key, &in_words(&error)))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)

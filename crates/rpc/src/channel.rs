@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use chassis::{Lifecycle, Reloaded};
 use domain::api::Deadline;
 use domain::{Error, Reason, Result};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
@@ -60,7 +61,7 @@ pub struct Connector(Arc<Settings>);
 
 struct Settings {
     options: Options,
-    tls: Option<(TlsConnector, rustls::pki_types::ServerName<'static>)>,
+    tls: Option<(Reloaded<TlsConnector>, rustls::pki_types::ServerName<'static>)>,
     clock: clock::Offset,
 }
 
@@ -68,18 +69,34 @@ impl Connector {
     /// # Errors
     /// Certificate, key or authority cannot be read; the message names the file.
     pub fn new(options: Options) -> io::Result<Self> {
-        let tls = options.tls.as_ref().map(tls::client).transpose()?;
-        let tls = tls.map(|(config, name)| (TlsConnector::from(Arc::new(config)), name));
+        let tls = options.tls.as_ref().map(tls::connector).transpose()?;
         Ok(Self(Arc::new(Settings { options, tls, clock: clock::Offset::default() })))
+    }
+
+    /// Takes up changed certificates until `life` drains. Connections that are open stay as they are; each is replaced when
+    /// it has the age at which its server closes it.
+    ///
+    /// # Errors
+    /// The system takes no handler for `SIGHUP`.
+    pub fn follow_certificates(&self, every: Duration, life: &Lifecycle) -> io::Result<()> {
+        self.0.tls.as_ref().map_or(Ok(()), |(tls, _)| tls.watch(every, life))
+    }
+
+    pub(crate) fn origin(&self, address: SocketAddr) -> (Scheme, Authority) {
+        let scheme = if self.0.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+        (scheme, Authority::try_from(address.to_string()).unwrap_or_else(|_| Authority::from_static("invalid")))
+    }
+
+    /// One connection beside all channels.
+    pub(crate) async fn open(&self, address: SocketAddr) -> io::Result<(SendRequest<Body>, Driver)> {
+        open(&self.0, address).await
     }
 
     /// A channel to one address. Connects when it is first used.
     pub fn channel(&self, address: SocketAddr) -> Channel {
-        let scheme = if self.0.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
-        let authority = Authority::try_from(address.to_string()).unwrap_or_else(|_| Authority::from_static("invalid"));
         Channel(Arc::new(Inner {
             address,
-            origin: (scheme, authority),
+            origin: self.origin(address),
             settings: self.0.clone(),
             state: Mutex::new(State { sender: None, dial: None, tasks: JoinSet::new(), failed_at: None, is_failing: false }),
             in_flight: AtomicUsize::new(0),
@@ -226,7 +243,7 @@ impl Inner {
     }
 }
 
-type Driver = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Driver = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 fn publish(inner: &Weak<Inner>, connected: io::Result<(SendRequest<Body>, Driver)>, outcome: &watch::Sender<Option<bool>>) {
     let Some(inner) = inner.upgrade() else { return };
@@ -258,7 +275,7 @@ async fn open(settings: &Settings, address: SocketAddr) -> io::Result<(SendReque
         stream.set_nodelay(true)?;
         match &settings.tls {
             None => handshake(&settings.options, stream).await,
-            Some((tls, name)) => handshake(&settings.options, tls.connect(name.clone(), stream).await?).await,
+            Some((tls, name)) => handshake(&settings.options, tls.current().connect(name.clone(), stream).await?).await,
         }
     };
     match tokio::time::timeout(settings.options.connect_timeout, open).await {

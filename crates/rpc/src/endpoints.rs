@@ -44,6 +44,18 @@ impl Endpoints {
         text.split(',').map(|entry| endpoint(entry.trim())).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Each entry, and the addresses it has now.
+    pub async fn addresses(&self) -> Vec<(String, std::io::Result<Vec<SocketAddr>>)> {
+        let mut found = Vec::new();
+        for endpoint in &self.0 {
+            found.push(match endpoint {
+                Endpoint::Address(address) => (address.to_string(), Ok(vec![*address])),
+                Endpoint::Name(name) => (name.clone(), look_up(name.clone()).await),
+            });
+        }
+        found
+    }
+
     /// Keeps the addresses up to date until `life` drains. The first look-up is awaited, so that callers
     /// begin with addresses if there are any. `list` names the service in logs and metrics.
     pub async fn watch(self, list: &'static str, life: &Lifecycle) -> watch::Receiver<Arc<[SocketAddr]>> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::lifecycle::{Lifecycle, OnError, Stage};
+use chassis::{Reloaded, reload};
 use domain::api::{History, Ids, Links, Resolver, Stats};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -41,6 +42,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// `None`: plain text.
     pub tls: Option<ServerTls>,
+    /// Between two looks at whether its files have changed.
+    pub tls_look_every: Duration,
     /// A connection without traffic is pinged this often, and closed when the answer takes longer than
     /// `keepalive_timeout`.
     pub keepalive_interval: Duration,
@@ -62,6 +65,7 @@ impl Options {
         Self {
             listen,
             tls: None,
+            tls_look_every: reload::LOOK_EVERY,
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(5),
             max_connection_age: Duration::from_mins(10),
@@ -129,14 +133,14 @@ impl Services {
 /// One port.
 pub struct Server {
     options: Options,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Reloaded<TlsAcceptor>>,
 }
 
 impl Server {
     /// # Errors
     /// Certificate, key or authority cannot be read; the message names the file.
     pub fn new(options: Options) -> io::Result<Self> {
-        let tls = options.tls.as_ref().map(tls::server).transpose()?.map(|config| TlsAcceptor::from(Arc::new(config)));
+        let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
         Ok(Self { options, tls })
     }
 
@@ -164,6 +168,9 @@ impl Server {
     /// The listener is broken, or the services' descriptions are.
     pub async fn serve(self, services: Services, listener: TcpListener, life: &Lifecycle) -> io::Result<SocketAddr> {
         let address = listener.local_addr()?;
+        if let Some(tls) = &self.tls {
+            tls.watch(self.options.tls_look_every, life)?;
+        }
         let mut routes = services.routes(self.options.timeout_max);
         let names = routes.names();
         let (health, service) = tonic_health::server::health_reporter();
@@ -189,7 +196,7 @@ struct Intake {
     options: Arc<Options>,
     connections: Arc<Semaphore>,
     routes: Shared,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Reloaded<TlsAcceptor>>,
     health: (HealthReporter, Vec<&'static str>),
     life: Lifecycle,
 }
@@ -251,7 +258,7 @@ impl Intake {
         self.life.spawn("gRPC connection", Stage::Intake, OnError::Log, async move {
             match tls {
                 None => serve_connection(stream, place, routes, &options, &life).await,
-                Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.current().accept(stream)).await {
                     Ok(Ok(stream)) => Box::pin(serve_connection(stream, place, routes, &options, &life)).await,
                     Ok(Err(error)) => {
                         tracing::debug!(%error, "TLS handshake failed");

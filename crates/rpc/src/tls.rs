@@ -5,10 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chassis::Reloaded;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// What a server shows, and whom it lets in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +37,25 @@ pub struct ClientTls {
 /// The only protocol spoken.
 const H2: &[u8] = b"h2";
 
-pub(crate) fn server(tls: &ServerTls) -> io::Result<ServerConfig> {
+/// What a port accepts with, read again whenever a file changes.
+pub(crate) fn acceptor(tls: &ServerTls) -> io::Result<Reloaded<TlsAcceptor>> {
+    let files = [&tls.cert, &tls.key].into_iter().chain(&tls.client_ca).cloned().collect::<Vec<_>>();
+    let tls = tls.clone();
+    Reloaded::new("grpc", files, move || Ok(TlsAcceptor::from(Arc::new(server(&tls)?))))
+}
+
+/// What connections to other services are opened with, read again whenever a file changes.
+pub(crate) fn connector(tls: &ClientTls) -> io::Result<(Reloaded<TlsConnector>, ServerName<'static>)> {
+    let name = ServerName::try_from(tls.server_name.clone())
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("`{}` is no name of a server", tls.server_name)))?;
+    let identity = tls.identity.iter().flat_map(|(cert, key)| [cert, key]);
+    let files = std::iter::once(&tls.ca).chain(identity).cloned().collect::<Vec<_>>();
+    let tls = tls.clone();
+    let connector = Reloaded::new("services", files, move || Ok(TlsConnector::from(Arc::new(client(&tls)?))))?;
+    Ok((connector, name))
+}
+
+fn server(tls: &ServerTls) -> io::Result<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -54,9 +74,7 @@ pub(crate) fn server(tls: &ServerTls) -> io::Result<ServerConfig> {
     Ok(config)
 }
 
-pub(crate) fn client(tls: &ClientTls) -> io::Result<(ClientConfig, ServerName<'static>)> {
-    let name = ServerName::try_from(tls.server_name.clone())
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("`{}` is no name of a server", tls.server_name)))?;
+fn client(tls: &ClientTls) -> io::Result<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| wrong(&tls.ca, &error))?
@@ -66,7 +84,7 @@ pub(crate) fn client(tls: &ClientTls) -> io::Result<(ClientConfig, ServerName<'s
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![H2.to_vec()];
-    Ok((config, name))
+    Ok(config)
 }
 
 fn roots(path: &Path) -> io::Result<RootCertStore> {

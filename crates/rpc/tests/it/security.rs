@@ -102,3 +102,61 @@ fn an_error_names_the_file() {
         assert!(error.contains(file.to_str().unwrap()), "{error}");
     }
 }
+
+/// Whether a new connection to `port` is accepted, by a client that keeps trusting what its files say now.
+async fn connects(port: &Port, client: &ClientTls) -> bool {
+    call(port, Some(client.clone())).await.is_ok()
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_replaced_under_a_live_port_and_a_live_client() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (old, new) = (Authority::new(folder.path(), "old"), Authority::new(folder.path(), "new"));
+    let put = |authority: &Authority, names: [&str; 3]| {
+        let [ca, cert, key] = names.map(|name| folder.path().join(name));
+        let (made, its_key) = authority.certify("ids.terse.test");
+        std::fs::rename(its_key, &key).unwrap();
+        std::fs::rename(made, &cert).unwrap();
+        std::fs::copy(&authority.ca, &ca).unwrap();
+        (ca, cert, key)
+    };
+    let (ca, cert, key) = put(&old, ["server.ca", "server.crt", "server.key"]);
+    let tls = ServerTls { cert: cert.clone(), key, client_ca: Some(ca) };
+    let every = Duration::from_millis(5);
+    let with = rpc::server::Options { tls: Some(tls), tls_look_every: every, ..options() };
+    let port = Port::with(Services::default().ids(CountedIds::new(9)), with).await;
+    let (ca, client_cert, client_key) = put(&old, ["client.ca", "client.crt", "client.key"]);
+    let client = ClientTls { ca, identity: Some((client_cert, client_key)), server_name: "ids.terse.test".into() };
+    let connector = Connector::new(channel::Options { tls: Some(client.clone()), ..channel::Options::default() }).unwrap();
+    let life = chassis::Lifecycle::new(Duration::from_secs(5));
+    connector.follow_certificates(every, &life).unwrap();
+    let long_lived = IdsClient::new(Replicas::one(port.address, connector.clone()));
+    assert!(long_lived.next_ids(1, within(Duration::from_secs(5))).await.is_ok());
+
+    // A broken one changes nothing.
+    let good = std::fs::read(&cert).unwrap();
+    std::fs::write(&cert, "broken").unwrap();
+    std::fs::write(&cert, &good).unwrap();
+    assert!(connects(&port, &client).await);
+
+    // Another authority, at the port alone: who trusts the old one is refused, but not on a connection that is open.
+    put(&new, ["server.ca", "server.crt", "server.key"]);
+    until("the port shows its new certificate", async || !connects(&port, &client).await).await;
+    assert!(long_lived.next_ids(1, within(Duration::from_secs(5))).await.is_ok());
+    // Then at the client, whose files are the same and whose connector is.
+    put(&new, ["client.ca", "client.crt", "client.key"]);
+    until("both have new certificates", async || connects(&port, &client).await).await;
+    until("the client's connector has, too", async || {
+        IdsClient::new(Replicas::one(port.address, connector.clone())).next_ids(1, within(Duration::from_secs(5))).await.is_ok()
+    })
+    .await;
+    life.drain_in_order().await;
+}

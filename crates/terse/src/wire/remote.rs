@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use chassis::config::Loaded;
-use chassis::{Lifecycle, OnError, Stage};
+use chassis::{Lifecycle, OnError, Stage, reload};
 use domain::api::{History, Ids, Links, Resolver, Stats};
 use gateway::balance::{Balanced, Replica};
 use rpc::{Connector, Endpoints, Replicas, ResolverOptions};
@@ -37,7 +37,7 @@ pub(super) async fn stats(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> any
 /// One client for each replica, and a balancer over all that there are.
 pub(super) async fn resolver(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<Arc<dyn Resolver>> {
     let config = &loaded.settings;
-    let connector = connector(loaded)?;
+    let connector = connector(loaded, lifecycle)?;
     let mut addresses = config.services.redirect.0.endpoints().clone().watch("redirect", lifecycle).await;
     let mut known: Vec<(SocketAddr, Replica)> = Vec::new();
     let life = lifecycle.clone();
@@ -66,10 +66,12 @@ pub(super) async fn resolver(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> 
 }
 
 async fn replicas(loaded: &Loaded<Config>, endpoints: &Endpoints, name: &'static str, lifecycle: &Lifecycle) -> anyhow::Result<Replicas> {
-    let connector = connector(loaded)?;
+    let connector = connector(loaded, lifecycle)?;
     Ok(Replicas::new(endpoints.clone().watch(name, lifecycle).await, connector))
 }
 
-fn connector(loaded: &Loaded<Config>) -> anyhow::Result<Connector> {
-    Connector::new(options::caller(&loaded.settings)).with_context(|| loaded.describe("services.ca"))
+fn connector(loaded: &Loaded<Config>, lifecycle: &Lifecycle) -> anyhow::Result<Connector> {
+    let connector = Connector::new(options::caller(&loaded.settings)).with_context(|| loaded.describe("services.ca"))?;
+    connector.follow_certificates(reload::LOOK_EVERY, lifecycle)?;
+    Ok(connector)
 }

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, POLL};
 
 const HOST: &str = "go.example.com";
 
@@ -144,4 +144,50 @@ fn a_key_of_another_certificate_is_refused_at_start() {
             assert!(said.contains(part), "no `{part}` in:\n{said}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_replaced_under_a_live_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (old, new) = (Chain::write(folder.path(), "old"), Chain::write(folder.path(), "new"));
+    let (cert, key) = (folder.path().join("live.pem"), folder.path().join("live.key"));
+    let put = |chain: &Chain| {
+        std::fs::copy(&chain.key, &key).expect("copied");
+        std::fs::copy(&chain.certs, &cert).expect("copied");
+    };
+    put(&old);
+    let cluster = Cluster::all_in_one()
+        .set("TERSE__PUBLIC_URL", &format!("https://{HOST}"))
+        .set("TERSE__TLS__CERT", &cert.display())
+        .set("TERSE__TLS__KEY", &key.display())
+        .start();
+    let shows = async |chain: &Chain| connect(cluster.public(), &chain.root, &["h2"]).await;
+    let kept = shows(&old).await.expect("trusted");
+    assert_eq!(create(kept, &cluster.admin_key()).await, StatusCode::CREATED);
+    let kept = shows(&old).await.expect("trusted");
+
+    // A broken file keeps the old one, is told once, and is counted.
+    let broken = folder.path().join("broken");
+    std::fs::write(&broken, "broken").expect("written");
+    std::fs::rename(&broken, &cert).expect("replaced");
+    cluster.hang_up();
+    let reloads = async |outcome: &str| cluster.metric("terse_reloads_total", &[("what", "public"), ("outcome", outcome)]).await;
+    while reloads("failed").await < 1.0 {
+        tokio::time::sleep(POLL).await;
+    }
+    cluster.hang_up();
+    shows(&old).await.expect("still in use");
+    let log = cluster.log();
+    assert_eq!(log.matches("live.pem: ").count(), 1, "{log}");
+
+    put(&new);
+    cluster.hang_up();
+    let began = std::time::Instant::now();
+    while shows(&new).await.is_err() {
+        assert!(began.elapsed() < std::time::Duration::from_secs(20), "the new certificate is not shown");
+        tokio::time::sleep(POLL).await;
+    }
+    shows(&old).await.expect_err("the old one is shown no more");
+    // Who was connected stays so.
+    assert_eq!(get(kept, "/steady").await, (StatusCode::FOUND, "https://example.com/a".into()));
 }

@@ -287,6 +287,12 @@ impl Cluster {
         self.processes.iter_mut().for_each(Process::kill);
     }
 
+    /// SIGHUP to the first of its processes: look at certificates now.
+    #[allow(dead_code, reason = "for the tests of TLS alone")]
+    pub(crate) fn hang_up(&self) {
+        self.door().signal(Signal::HUP);
+    }
+
     /// Ctrl-C, one after the other, callers before those they call; answers the exit code, and of several one that is not 0.
     pub(crate) fn interrupt(&mut self) -> Option<i32> {
         let mut code = Some(0);

@@ -67,9 +67,14 @@ impl Stack {
         Servers { cql, kafka, redis }
     }
 
-    /// `kill`, `stop`, `start`, `restart`, `pause` or `resume` of `cassandra-1`, `kafka`, `redis-3` …; returns when it is done.
+    /// `nodetool`, or `kill`, `stop`, `start`, `restart`, `pause` or `resume` of `cassandra-1`, `kafka`, `redis-3` …; returns when it is done.
     pub(crate) fn server(&self, verb: &str, names: &[&str]) {
         self.run(&[&[verb], names].concat());
+    }
+
+    /// Where one of them keeps what it stores.
+    pub(crate) fn folder_of(&self, server: &str) -> PathBuf {
+        self.dir().join(server)
     }
 
     fn dir(&self) -> PathBuf {
