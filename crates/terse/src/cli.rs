@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::Config;
 use crate::output::Output;
 use crate::role::Role;
-use crate::{bench, client, config_show, doctor, health, measures, migrate, output, serve};
+use crate::{backup, bench, client, config_show, doctor, health, measures, migrate, output, restore, serve};
 
 /// A URL shortener: one binary, one folder, nothing to install.
 #[derive(Debug, Parser)]
@@ -54,8 +54,20 @@ enum Command {
     #[command(after_help = "Example:  terse health --admin-listen 127.0.0.1:8091")]
     Health(health::HealthArgs),
     /// Bring the stores' schema, and topics, up to date. Safe to repeat; `serve` does the same at start on SQLite.
-    #[command(after_help = "Example:  terse migrate --data /srv/terse")]
-    Migrate(SettingsArgs),
+    #[command(
+        after_help = "Example:  terse migrate --plan --config terse.toml    says what it would do\n          terse migrate --data /srv/terse"
+    )]
+    Migrate(migrate::MigrateArgs),
+    /// Copy everything that a data folder holds, while its server runs.
+    #[command(
+        after_help = "Example:  terse backup /backups/2027-01-31 --data /srv/terse\nOf a CQL store, its servers make snapshots: docs/backup.md"
+    )]
+    Backup(backup::BackupArgs),
+    /// Put a backup back into an empty folder, so that no code of a lost link is given out again.
+    #[command(
+        after_help = "Examples:\n  terse restore /backups/2027-01-31 --data /srv/terse\n  terse restore --in-place --taken-at 2027-01-31T18:00:00Z --config terse.toml\nThe second is for snapshots that the servers of a CQL store put back: docs/backup.md"
+    )]
+    Restore(restore::RestoreArgs),
     /// Load a server by a plan made beforehand, and measure its answers.
     #[command(
         after_help = "Example:  terse bench http://localhost:8080 --codes codes.txt --zipf 1 --rate 5000 --connections 64 --duration 30s"
@@ -172,7 +184,9 @@ impl Cli {
             Command::Config(ConfigCommand::Show(args)) => config_show::run(&args, output),
             Command::Doctor(settings) => doctor::run(&settings, output).await,
             Command::Health(args) => health::run(&args, output).await,
-            Command::Migrate(settings) => migrate::run(&settings.load()?, output).await,
+            Command::Migrate(args) => migrate::run(&args, output).await,
+            Command::Backup(args) => backup::run(&args, output),
+            Command::Restore(args) => Box::pin(restore::run(&args, output)).await,
             Command::Bench(args) => Box::pin(bench::run(&args, output)).await,
             Command::Openapi => {
                 output::say(gateway::openapi_json());

@@ -14,7 +14,35 @@ use crate::config::Config;
 
 /// Takes the folder for this process alone; makes it when it is not there.
 pub(crate) fn take(loaded: &Loaded<Config>) -> anyhow::Result<FolderLock> {
-    FolderLock::take(&loaded.settings.data).with_context(|| loaded.describe("data"))
+    let lock = FolderLock::take(&loaded.settings.data).with_context(|| loaded.describe("data"))?;
+    let unfinished = UnfinishedRestore::path(&loaded.settings.data);
+    anyhow::ensure!(
+        !unfinished.exists(),
+        "{}\n  a restore into this folder was cut off (`{}`): empty it and restore again",
+        loaded.describe("data"),
+        unfinished.display()
+    );
+    Ok(lock)
+}
+
+/// Keeps anybody from starting on a data folder that is half restored, even if whoever restores it is killed.
+pub(crate) struct UnfinishedRestore(PathBuf);
+
+impl UnfinishedRestore {
+    fn path(data: &Path) -> PathBuf {
+        data.join("restore.unfinished")
+    }
+
+    pub(crate) fn begin(data: &Path) -> io::Result<Self> {
+        let path = Self::path(data);
+        write_private(&path, "")?;
+        Ok(Self(path))
+    }
+
+    pub(crate) fn end(self) -> io::Result<()> {
+        std::fs::remove_file(&self.0)?;
+        self.0.parent().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
+    }
 }
 
 pub(crate) fn admin_key_path(data: &Path) -> PathBuf {

@@ -1,6 +1,7 @@
 //! `terse`: the server and its tools in one binary. It knows how everything is wired and nothing of how it works.
 //! Read `cli.rs` for the commands, `serve.rs` for a start and an end, `wire.rs` for what runs where.
 
+mod backup;
 mod bench;
 mod certificate;
 mod cli;
@@ -16,6 +17,8 @@ mod key_create;
 mod measures;
 mod migrate;
 mod output;
+mod progress;
+mod restore;
 mod role;
 mod serve;
 mod wire;

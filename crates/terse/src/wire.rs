@@ -5,6 +5,7 @@ mod cache;
 mod clicks;
 mod fallback;
 mod local;
+pub(crate) mod look;
 mod options;
 mod remote;
 mod stores;
@@ -26,7 +27,7 @@ use crate::role::Role;
 use crate::{doctor, measures};
 
 pub(crate) use local::ids;
-pub(crate) use stores::{Stores, inspect as inspect_files, migrate, open as open_stores};
+pub(crate) use stores::{Step, Stores, inspect as inspect_files, migrate, open as open_stores, plan, stats_path};
 
 use cache::Shared;
 use clicks::Clicks;
@@ -251,9 +252,31 @@ fn checks(stores: &Stores, shared: &Shared) -> Vec<(&'static str, Check)> {
         let stats = stats.clone();
         async move { stats.dirty_days(u32::MAX, 1).await.map(|_| ()) }
     });
-    let mut checks = vec![store_check(stores), statistics];
+    let mut checks = vec![store_check(stores), statistics, keys_check(stores), codes_check(stores)];
     checks.extend(shared.check());
     checks
+}
+
+fn keys_check(stores: &Stores) -> (&'static str, Check) {
+    let keys = stores.keys.clone();
+    let look: Check = Arc::new(move || {
+        let keys = keys.clone();
+        Box::pin(
+            async move { keys.list(None).await.map_or_else(|error| judge("api keys", "", Err(error)), |keys| doctor::codes::keys(&keys)) },
+        )
+    });
+    ("api keys", look)
+}
+
+fn codes_check(stores: &Stores) -> (&'static str, Check) {
+    let leases = stores.leases.clone();
+    let look: Check = Arc::new(move || {
+        let leases = leases.clone();
+        Box::pin(
+            async move { leases.ranges().await.map_or_else(|error| judge("codes", "", Err(error)), |ranges| doctor::codes::left(&ranges)) },
+        )
+    });
+    ("codes", look)
 }
 
 fn store_check(stores: &Stores) -> (&'static str, Check) {

@@ -15,8 +15,8 @@ use super::error::{cut_off, failed, unread, unsure};
 use super::url::Url;
 
 const OP: &str = "kafka: make topics";
-const LOOK: &str = "kafka: look at topics";
-const ANSWER: Duration = Duration::from_secs(15);
+pub(super) const LOOK: &str = "kafka: look at topics";
+pub(super) const ANSWER: Duration = Duration::from_secs(15);
 /// More replicas than this cost disks and save nothing more.
 const REPLICAS_MAX: usize = 3;
 const DAY_MS: i64 = 86_400_000;
@@ -106,15 +106,31 @@ fn wanted(url: &Url, options: &Options) -> [Wanted; 2] {
 /// Makes the topics that are missing, widens those that are too narrow, and sets what promises rest on. May be
 /// called at any time and as often as wished.
 pub async fn migrate(url: &Url, options: &Options) -> PortResult<Vec<Step>> {
+    steps(url, options, Doing::Really).await
+}
+
+/// What [`migrate`] would do; changes nothing.
+pub async fn plan(url: &Url, options: &Options) -> PortResult<Vec<Step>> {
+    steps(url, options, Doing::OnPaper).await
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    Really,
+    /// As if it had been done.
+    OnPaper,
+}
+
+async fn steps(url: &Url, options: &Options, doing: Doing) -> PortResult<Vec<Step>> {
     let admin = admin(url)?;
     let mut steps = Vec::new();
     for wanted in wanted(url, options) {
         let found = look(&admin, &wanted.name).await?;
         match found.partitions {
-            0 => steps.push(make(&admin, &wanted, found.brokers).await?),
+            0 => steps.push(make(&admin, &wanted, found.brokers, doing).await?),
             partitions => {
-                steps.push(widen(&admin, &wanted, partitions).await?);
-                steps.extend(mend(&admin, &wanted).await?);
+                steps.push(widen(&admin, &wanted, partitions, doing).await?);
+                steps.extend(mend(&admin, &wanted, doing).await?);
             }
         }
     }
@@ -150,6 +166,25 @@ pub async fn inspect(url: &Url, options: &Options) -> PortResult<Vec<Fault>> {
                 fault(format!("topic {} has {name} = {set} and not {value}", wanted.name), "run `terse migrate`", false);
             }
         }
+        let in_sync = settings.get("min.insync.replicas").and_then(|entry| entry.value.as_ref()?.parse::<usize>().ok()).unwrap_or(1);
+        if found.replicas >= 3 && in_sync < 2 {
+            let what = format!("topic {} acknowledges what one of its {} replicas has", wanted.name, found.replicas);
+            let mend = format!(
+                "kafka-configs.sh --bootstrap-server {} --alter --topic {} --add-config min.insync.replicas=2",
+                url.brokers(),
+                wanted.name
+            );
+            fault(what, &mend, true);
+        } else if in_sync > found.replicas {
+            let what = format!("topic {} has {} replicas and wants {in_sync} in sync: it takes no record", wanted.name, found.replicas);
+            let mend = format!(
+                "kafka-configs.sh --bootstrap-server {} --alter --topic {} --add-config min.insync.replicas={}",
+                url.brokers(),
+                wanted.name,
+                found.replicas
+            );
+            fault(what, &mend, false);
+        }
         let kept_ms = settings.get("retention.ms").and_then(|entry| entry.value.as_ref()?.parse::<i64>().ok()).unwrap_or(-1);
         if (0..DAY_MS).contains(&kept_ms) {
             let what = format!("topic {} keeps records for {kept_ms} ms only", wanted.name);
@@ -159,13 +194,13 @@ pub async fn inspect(url: &Url, options: &Options) -> PortResult<Vec<Fault>> {
     Ok(faults)
 }
 
-type Admin = Arc<AdminClient<Quiet>>;
+pub(super) type Admin = Arc<AdminClient<Quiet>>;
 
 fn admin(url: &Url) -> PortResult<Admin> {
     config(url).create_with_context(Quiet).map(Arc::new).map_err(unread(OP))
 }
 
-fn asking() -> AdminOptions {
+pub(super) fn asking() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER))
 }
 
@@ -191,7 +226,7 @@ async fn look(admin: &Admin, topic: &str) -> PortResult<Found> {
     })
 }
 
-async fn make(admin: &Admin, wanted: &Wanted, brokers: usize) -> PortResult<Step> {
+async fn make(admin: &Admin, wanted: &Wanted, brokers: usize, doing: Doing) -> PortResult<Step> {
     let replicas = brokers.clamp(1, REPLICAS_MAX);
     // With three replicas a write is on two before it is acknowledged, so that one may be lost.
     let in_sync = if replicas >= 3 { "2" } else { "1" };
@@ -201,6 +236,9 @@ async fn make(admin: &Admin, wanted: &Wanted, brokers: usize) -> PortResult<Step
         topic = topic.set(name, value);
     }
     let what = format!("topic {} with {} partitions, {replicas} replicas, {in_sync} in sync", wanted.name, wanted.partitions);
+    if doing == Doing::OnPaper {
+        return Ok(Step { what, applied: true });
+    }
     let answer = admin.create_topics([&topic], &asking()).await.map_err(unsure(OP))?;
     match answer.into_iter().next() {
         Some(Ok(_)) => Ok(Step { what, applied: true }),
@@ -211,25 +249,34 @@ async fn make(admin: &Admin, wanted: &Wanted, brokers: usize) -> PortResult<Step
     }
 }
 
-async fn widen(admin: &Admin, wanted: &Wanted, found: usize) -> PortResult<Step> {
+async fn widen(admin: &Admin, wanted: &Wanted, found: usize, doing: Doing) -> PortResult<Step> {
     if found >= wanted.partitions {
         return Ok(Step { what: format!("topic {} with {found} partitions", wanted.name), applied: false });
+    }
+    let step = Step { what: format!("topic {} from {found} to {} partitions", wanted.name, wanted.partitions), applied: true };
+    if doing == Doing::OnPaper {
+        return Ok(step);
     }
     let wider = NewPartitions::new(&wanted.name, wanted.partitions);
     let answer = admin.create_partitions([&wider], &asking()).await.map_err(unsure(OP))?;
     match answer.into_iter().next() {
         Some(Err((name, code))) => Err(failed(OP, Outcome::NotApplied, format!("topic {name}: {code}"))),
-        _ => Ok(Step { what: format!("topic {} from {found} to {} partitions", wanted.name, wanted.partitions), applied: true }),
+        _ => Ok(step),
     }
 }
 
 /// Sets what promises rest on where it differs, and keeps all else that was set.
-async fn mend(admin: &Admin, wanted: &Wanted) -> PortResult<Option<Step>> {
+async fn mend(admin: &Admin, wanted: &Wanted, doing: Doing) -> PortResult<Option<Step>> {
     let settings = settings(admin, &wanted.name).await?;
     let differs = |(name, value): &&(&'static str, String)| settings.get(name).and_then(|entry| entry.value.as_ref()) != Some(value);
     let wrong: Vec<_> = wanted.fixed.iter().filter(differs).collect();
     if wrong.is_empty() {
         return Ok(None);
+    }
+    let names: Vec<_> = wrong.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    let step = Step { what: format!("topic {}: {}", wanted.name, names.join(", ")), applied: true };
+    if doing == Doing::OnPaper {
+        return Ok(Some(step));
     }
     let mut all = AlterConfig::new(ResourceSpecifier::Topic(&wanted.name));
     // This call replaces everything that was ever set on the topic.
@@ -245,8 +292,7 @@ async fn mend(admin: &Admin, wanted: &Wanted) -> PortResult<Option<Step>> {
     if let Some(Err((_, code))) = answer.into_iter().next() {
         return Err(failed(OP, Outcome::NotApplied, format!("topic {}: {code}", wanted.name)));
     }
-    let names: Vec<_> = wrong.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-    Ok(Some(Step { what: format!("topic {}: {}", wanted.name, names.join(", ")), applied: true }))
+    Ok(Some(step))
 }
 
 async fn settings(admin: &Admin, topic: &str) -> PortResult<ConfigResource> {

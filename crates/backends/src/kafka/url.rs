@@ -84,6 +84,11 @@ impl Url {
         Ok(())
     }
 
+    /// How its consumers are to agree.
+    pub fn protocol(&self) -> GroupProtocol {
+        self.protocol
+    }
+
     /// `host:port,…`, without the login.
     pub fn brokers(&self) -> &str {
         &self.brokers

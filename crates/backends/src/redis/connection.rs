@@ -122,7 +122,7 @@ impl ConnectionLike for Connection {
     }
 }
 
-fn info(url: &RedisUrl, host: &str, port: u16) -> RedisResult<ConnectionInfo> {
+pub(super) fn info(url: &RedisUrl, host: &str, port: u16) -> RedisResult<ConnectionInfo> {
     let host = host.to_owned();
     let address = match url.tls {
         None => ConnectionAddr::Tcp(host, port),
@@ -199,7 +199,7 @@ impl ReadRoutingStrategy for AnyCopy {
     }
 }
 
-fn read_certificates(files: &TlsFiles) -> Result<TlsCertificates, OpenError> {
+pub(super) fn read_certificates(files: &TlsFiles) -> Result<TlsCertificates, OpenError> {
     let read = |path: &Path| fs::read(path).map_err(|source| OpenError::File { path: path.to_owned(), source });
     let client_tls = match (&files.cert, &files.key) {
         (Some(cert), Some(key)) => Some(ClientTlsConfig { client_cert: read(cert)?, client_key: read(key)? }),

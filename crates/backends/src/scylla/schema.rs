@@ -72,6 +72,32 @@ pub async fn inspect(url: &Url, options: Options) -> Result<Version, OpenError> 
     Ok(Version { found, known: known() })
 }
 
+/// What [`migrate`] would run: nothing was, when this returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub version: Version,
+    /// Each statement with the step it belongs to; that which makes the keyspace belongs to none.
+    pub statements: Vec<(Option<&'static str>, String)>,
+}
+
+/// Looks at a keyspace, and answers what it lacks.
+pub async fn plan(url: &Url, options: Options) -> Result<Plan, OpenError> {
+    let session = session::connect(url, &options).await?;
+    let failed = |source: Source| OpenError::Failed { url: url.to_string(), source };
+    let mut lacks = Vec::new();
+    let found = match session::enter(url, &session).await {
+        Ok(()) => found(url, &session).await?,
+        Err(_) => {
+            lacks.push((None, create_keyspace(url, &session).await.map_err(failed)?));
+            0
+        }
+    };
+    for (name, text) in STEPS.iter().copied().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
+        lacks.extend(statements(text).map(|statement| (Some(name), statement)));
+    }
+    Ok(Plan { version: Version { found, known: known() }, statements: lacks })
+}
+
 /// Makes the keyspace where it is missing and runs the steps it lacks; answers which. May be run again, and
 /// by several at once: all of them change the schema through the same server, one statement after another.
 pub async fn migrate(url: &Url, options: Options) -> Result<Vec<Step>, OpenError> {

@@ -8,9 +8,9 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, ConnectArgs, encode, query};
-use super::progress;
 use super::table::cell;
 use crate::output::{Output, say, say_json};
+use crate::progress;
 
 /// Columns of CSV files, in order.
 pub(super) const COLUMNS: [&str; 13] = [

@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 
 use super::api::{Api, ConnectArgs, Refused, encode, query};
 use super::export::{FORMULA_STARTS, Format, TAG_ENDS};
-use super::progress;
 use super::table::{cell, harmless};
 use crate::output::{Output, say, say_json};
+use crate::progress;
 
 const BATCH_LEN: usize = 1_000;
 /// Before what was refused for now is sent again.

@@ -6,10 +6,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, ConnectArgs, Refused, encode, query};
-use super::progress;
 use super::table::{shown, table, time};
 use crate::failure::WrongUse;
 use crate::output::{Output, say, say_json};
+use crate::progress;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -6,7 +6,6 @@ mod export;
 mod import;
 pub(crate) mod key;
 mod link;
-mod progress;
 mod stats;
 pub(crate) mod table;
 

@@ -1,8 +1,16 @@
 //! `terse doctor`: what is wrong, and how to mend it. It changes nothing.
 
+mod certificates;
+mod clocks;
+pub(crate) mod codes;
+mod cql;
+mod kafka;
 mod machine;
 mod places;
+mod redis;
 mod server;
+mod services;
+mod settings;
 
 use std::process::ExitCode;
 
@@ -14,7 +22,7 @@ use chassis::config::{ConfigError, Loaded};
 use chassis::{Finding, Status};
 
 use crate::cli::SettingsArgs;
-use crate::config::Config;
+use crate::config::{ClicksUrl, Config, Store};
 use crate::output::{Output, say, say_json};
 
 pub(crate) async fn run(settings: &SettingsArgs, output: Output) -> anyhow::Result<ExitCode> {
@@ -45,9 +53,12 @@ async fn examine(loaded: &Loaded<Config>) -> Vec<Finding> {
     let holder = places::data_folder(&config.data, &mut findings);
     findings.push(places::admin_key(&config.data));
     findings.extend(places::files(config));
+    findings.extend(certificates::examine(config));
+    findings.extend(settings::examine(config));
     findings.push(machine::clock(config));
     findings.push(machine::open_files(config));
     findings.push(machine::public_url(config));
+    findings.extend(shared(loaded).await);
     match holder {
         places::Holder::Nobody => {
             findings.extend(places::stores(config));
@@ -61,6 +72,21 @@ async fn examine(loaded: &Loaded<Config>) -> Vec<Finding> {
         }
         places::Holder::Unknown => {}
     }
+    findings
+}
+
+/// What processes of a fleet share, asked from here.
+async fn shared(loaded: &Loaded<Config>) -> Vec<Finding> {
+    let config = &loaded.settings;
+    let mut findings = Vec::new();
+    if let Store::Scylla(url) = config.store() {
+        findings.extend(cql::examine(config, &url).await);
+    }
+    if let ClicksUrl::Kafka(url) = config.clicks() {
+        findings.extend(kafka::examine(config, &url).await);
+    }
+    findings.extend(redis::examine(config).await);
+    findings.extend(services::examine(loaded).await);
     findings
 }
 

@@ -85,11 +85,16 @@ pub(super) fn admin_key(data: &Path) -> Finding {
 
 /// Files that the configuration names.
 pub(super) fn files(config: &Config) -> Vec<Finding> {
-    let named: [(&str, &Option<PathBuf>); 4] = [
+    let named: [(&str, &Option<PathBuf>); 9] = [
         ("geoip.path", &config.geoip.path),
         ("links.blocklist", &config.links.blocklist),
         ("tls.cert", &config.tls.cert),
         ("tls.key", &config.tls.key),
+        ("grpc.cert", &config.grpc.cert),
+        ("grpc.key", &config.grpc.key),
+        ("services.ca", &config.services.ca),
+        ("services.cert", &config.services.cert),
+        ("services.key", &config.services.key),
     ];
     let named = named.into_iter().filter_map(|(key, path)| path.as_ref().map(|path| (key, path)));
     named

@@ -92,7 +92,7 @@ async fn open_keyspace(url: &scylla::Url, options: scylla::Options, lifecycle: &
 }
 
 /// Statistics have a file of their own beside the links', so that neither waits for the other's commits.
-fn stats_path(links: &Path) -> PathBuf {
+pub(crate) fn stats_path(links: &Path) -> PathBuf {
     let mut name = links.file_stem().unwrap_or_default().to_owned();
     name.push("-stats.db");
     links.with_file_name(name)
@@ -105,6 +105,9 @@ pub(crate) struct Step {
     pub(crate) place: String,
     pub(crate) from: i64,
     pub(crate) to: i64,
+    /// Of a plan: what would be sent to the servers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) statements: Vec<String>,
 }
 
 /// Looks at the files of a server that is stopped, and changes nothing.
@@ -113,7 +116,7 @@ pub(crate) fn inspect(links: &Path) -> anyhow::Result<Vec<Step>> {
     let places = [(links.to_owned(), &sqlite::LINKS), (stats, &sqlite::STATS)];
     let found = places.into_iter().map(|(place, schema)| {
         let version = sqlite::inspect(&place, schema)?;
-        Ok(Step { place: place.display().to_string(), from: version.found, to: version.known })
+        Ok(Step { place: place.display().to_string(), from: version.found, to: version.known, statements: Vec::new() })
     });
     found.collect()
 }
@@ -130,12 +133,40 @@ pub(crate) async fn migrate(loaded: &Loaded<Config>) -> anyhow::Result<Vec<Step>
         Store::Scylla(url) => {
             let version = Box::pin(scylla::inspect(&url, options::scylla(config))).await.with_context(|| loaded.describe("store"))?;
             Box::pin(scylla::migrate(&url, options::scylla(config))).await.with_context(|| loaded.describe("store"))?;
-            vec![Step { place: format!("keyspace {}", url.keyspace()), from: version.found.into(), to: version.known.into() }]
+            vec![Step {
+                place: format!("keyspace {}", url.keyspace()),
+                from: version.found.into(),
+                to: version.known.into(),
+                statements: Vec::new(),
+            }]
         }
     };
     if let ClicksUrl::Kafka(url) = config.clicks() {
         let topics = kafka::migrate(&url, &options::topics(config)).await.with_context(|| loaded.describe("clicks.url"))?;
-        steps.extend(topics.into_iter().map(|topic| Step { place: topic.what, from: i64::from(!topic.applied), to: 1 }));
+        steps.extend(topics.into_iter().map(of_topic));
+    }
+    Ok(steps)
+}
+
+fn of_topic(topic: kafka::Step) -> Step {
+    Step { place: topic.what, from: i64::from(!topic.applied), to: 1, statements: Vec::new() }
+}
+
+/// What [`migrate`] would do; changes nothing.
+pub(crate) async fn plan(loaded: &Loaded<Config>) -> anyhow::Result<Vec<Step>> {
+    let config = &loaded.settings;
+    let mut steps = match config.store() {
+        Store::Sqlite(path) => inspect(&path).with_context(|| loaded.describe("store"))?,
+        Store::Scylla(url) => {
+            let plan = Box::pin(scylla::plan(&url, options::scylla(config))).await.with_context(|| loaded.describe("store"))?;
+            let statements = plan.statements.into_iter().map(|(_, statement)| statement).collect();
+            let (from, to) = (plan.version.found.into(), plan.version.known.into());
+            vec![Step { place: format!("keyspace {}", url.keyspace()), from, to, statements }]
+        }
+    };
+    if let ClicksUrl::Kafka(url) = config.clicks() {
+        let topics = kafka::plan(&url, &options::topics(config)).await.with_context(|| loaded.describe("clicks.url"))?;
+        steps.extend(topics.into_iter().map(of_topic));
     }
     Ok(steps)
 }

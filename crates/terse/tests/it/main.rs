@@ -4,6 +4,7 @@ mod client;
 mod cluster;
 
 mod attacks;
+mod backup;
 mod changes;
 mod cli;
 mod clicks;
@@ -14,6 +15,7 @@ mod keys;
 mod kill;
 mod limits;
 mod measured;
+mod operate;
 mod pages;
 mod phone;
 mod redirects;
