@@ -122,7 +122,8 @@ async fn a_plan_says_what_a_migration_does_and_does_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_for_files() {
     let mut cluster = Cluster::all_in_one().start();
-    assert_eq!(cluster.interrupt(), Some(0));
+    // Whoever stops it in the very moment that it is ready may be faster than its handler of signals.
+    cluster.kill();
     let plan = |data: &str| {
         let output = cluster.command().args(["migrate", "--plan", "--data", data]).output().expect("terse runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
