@@ -37,7 +37,7 @@ impl Server {
     ///
     /// # Errors
     /// Certificate or key cannot be read; the message names it.
-    pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, life: &Lifecycle) -> io::Result<SocketAddr> {
+    pub fn serve(gateway: Arc<Gateway>, listener: TcpListener, life: &Lifecycle) -> io::Result<SocketAddr> {
         let tls = match &gateway.options.tls {
             Some(files) => Some(tls::acceptor(files, life)?),
             None => None,
@@ -58,9 +58,9 @@ impl Server {
     ///
     /// # Errors
     /// The address cannot be had, or certificate or key cannot be read; the message names it.
-    pub async fn bind(gateway: Arc<Gateway>, listen: SocketAddr, life: &Lifecycle) -> io::Result<SocketAddr> {
+    pub fn bind(gateway: Arc<Gateway>, listen: SocketAddr, life: &Lifecycle) -> io::Result<SocketAddr> {
         let listener = open(listen).map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}")))?;
-        Self::serve(gateway, listener, life).await
+        Self::serve(gateway, listener, life)
     }
 }
 

@@ -201,7 +201,7 @@ impl Process {
     /// Lets callers in.
     pub(crate) async fn open_door(&self, listener: TcpListener, lifecycle: &Lifecycle) -> anyhow::Result<SocketAddr> {
         match &self.door {
-            Door::Public { gateway, .. } => Ok(gateway::Server::serve(gateway.clone(), listener, lifecycle).await?),
+            Door::Public { gateway, .. } => Ok(gateway::Server::serve(gateway.clone(), listener, lifecycle)?),
             Door::Grpc { services, config } => {
                 let server = rpc::Server::new(options::grpc(config, listener.local_addr()?))?;
                 Ok(server.serve(services.clone(), listener, lifecycle).await?)

@@ -85,12 +85,11 @@ pub async fn plan(url: &Url, options: Options) -> Result<Plan, OpenError> {
     let session = session::connect(url, &options).await?;
     let failed = |source: Source| OpenError::Failed { url: url.to_string(), source };
     let mut lacks = Vec::new();
-    let found = match session::enter(url, &session).await {
-        Ok(()) => found(url, &session).await?,
-        Err(_) => {
-            lacks.push((None, create_keyspace(url, &session).await.map_err(failed)?));
-            0
-        }
+    let found = if session::enter(url, &session).await.is_ok() {
+        found(url, &session).await?
+    } else {
+        lacks.push((None, create_keyspace(url, &session).await.map_err(failed)?));
+        0
     };
     for (name, text) in STEPS.iter().copied().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
         lacks.extend(statements(text).map(|statement| (Some(name), statement)));

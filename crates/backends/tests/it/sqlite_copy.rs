@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use backends::sqlite::{LINKS, OpenError, STATS, copy};
 use domain::port::LinkStore as _;
 use domain::{Code, Link, LinkId};
+use tokio::task::JoinSet;
 
 use crate::sqlite_open::{link, open};
 
@@ -23,7 +24,8 @@ async fn holds_all_that_was_answered_before_and_is_whole() {
     }
     let (links, stop) = (stores.links.clone(), Arc::new(AtomicBool::new(false)));
     let ends = stop.clone();
-    let writer = tokio::spawn(async move {
+    let mut writer = JoinSet::new();
+    writer.spawn(async move {
         let mut number = 500;
         while !ends.load(Ordering::Relaxed) {
             number += 1;
@@ -35,7 +37,7 @@ async fn holds_all_that_was_answered_before_and_is_whole() {
     let copied = tokio::task::spawn_blocking(move || copy(&source, &LINKS, &target, &mut |done, total| assert!(done <= total)));
     assert_eq!(copied.await.unwrap().unwrap(), 1);
     stop.store(true, Ordering::Relaxed);
-    let written = writer.await.unwrap();
+    let written = writer.join_next().await.unwrap().unwrap();
     stores.close().await;
     assert!(!folder.path().join("copy.db-wal").exists() && !folder.path().join("copy.db-journal").exists(), "one file");
     let copied = open(&to).unwrap();

@@ -8,17 +8,16 @@ use crate::world::World;
 
 const REQUEST: &str = "GET /known HTTP/1.1\r\nHost: s.example\r\n\r\n";
 
-async fn patient() -> World {
+fn patient() -> World {
     World::with(|options| {
         options.timeouts.linger = Duration::from_mins(10);
         options.deadlines.redirect = Duration::from_mins(10);
     })
-    .await
 }
 
 #[tokio::test]
 async fn a_request_at_work_is_answered_and_is_the_connections_last() {
-    let world = patient().await;
+    let world = patient();
     let mut client = Client::connect(world.address).await;
     client.send("GET /slow HTTP/1.1\r\nHost: s.example\r\n\r\n").await;
     world.script.waiting.notified().await;
@@ -32,7 +31,7 @@ async fn a_request_at_work_is_answered_and_is_the_connections_last() {
 
 #[tokio::test]
 async fn a_kept_connection_gets_one_more_answer() {
-    let world = patient().await;
+    let world = patient();
     let mut client = Client::connect(world.address).await;
     client.send(REQUEST).await;
     assert_eq!(client.reply().await.unwrap().header("connection"), None);
@@ -48,7 +47,7 @@ async fn a_kept_connection_gets_one_more_answer() {
 /// requests unread, when the drain begins.
 #[tokio::test(flavor = "current_thread")]
 async fn who_waits_to_be_accepted_is_served() {
-    let world = patient().await;
+    let world = patient();
     let mut waiting: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(world.address).unwrap()).collect();
     for stream in &mut waiting {
         stream.write_all(REQUEST.as_bytes()).unwrap();
@@ -65,7 +64,7 @@ async fn who_waits_to_be_accepted_is_served() {
 
 #[tokio::test]
 async fn idle_and_silent_connections_end_after_the_linger() {
-    let world = World::with(|options| options.timeouts.linger = Duration::from_millis(20)).await;
+    let world = World::with(|options| options.timeouts.linger = Duration::from_millis(20));
     let mut silent = Client::connect(world.address).await;
     let mut idle = Client::connect(world.address).await;
     idle.send(REQUEST).await;
@@ -76,8 +75,8 @@ async fn idle_and_silent_connections_end_after_the_linger() {
 
 #[tokio::test]
 async fn a_port_in_use_is_named() {
-    let world = World::start().await;
-    let error = World::listen(world.address, gateway::Options::default(), &world.life).await.err().unwrap();
+    let world = World::start();
+    let error = World::listen(world.address, gateway::Options::default(), &world.life).err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     assert!(error.to_string().contains(&world.address.to_string()), "{error}");
 }

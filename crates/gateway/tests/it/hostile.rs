@@ -7,7 +7,7 @@ use crate::world::World;
 
 #[tokio::test]
 async fn hosts_that_are_not_ours_are_refused_and_never_repeated() {
-    let world = World::start().await;
+    let world = World::start();
     for (request, status) in [
         ("GET /known\r\nHost: evil.example", 421),
         ("GET /known+\r\nHost: evil.example", 421),
@@ -37,7 +37,7 @@ async fn hosts_that_are_not_ours_are_refused_and_never_repeated() {
 
 #[tokio::test]
 async fn a_request_without_a_host_is_400() {
-    let world = World::start().await;
+    let world = World::start();
     for request in ["GET /known HTTP/1.1\r\n\r\n", "GET /known HTTP/1.0\r\n\r\n", "GET /known HTTP/1.1\r\nHost: \r\n\r\n"] {
         let mut client = Client::connect(world.address).await;
         client.send(request).await;
@@ -47,7 +47,7 @@ async fn a_request_without_a_host_is_400() {
 
 #[tokio::test]
 async fn what_is_not_http_is_told_so_under_an_id() {
-    let world = World::start().await;
+    let world = World::start();
     let many = format!("GET /known HTTP/1.1\r\nHost: s.example\r\n{}\r\n", "A: b\r\n".repeat(100));
     let after_another = "GET /canary HTTP/1.1\r\nHost: s.example\r\nContent-Length: 0\r\n\r\n";
     for (request, status, code) in [
@@ -77,7 +77,7 @@ async fn what_is_not_http_is_told_so_under_an_id() {
 /// What follows a request of doubtful length must not be read as another one.
 #[tokio::test]
 async fn no_second_request_is_smuggled_behind_a_doubtful_first() {
-    let world = World::start().await;
+    let world = World::start();
     let canary = "GET /canary HTTP/1.1\r\nHost: s.example\r\n\r\n";
     for (head, body) in [
         ("Content-Length: 4\r\nTransfer-Encoding: chunked", "0\r\n\r\n"),
@@ -114,7 +114,7 @@ async fn no_second_request_is_smuggled_behind_a_doubtful_first() {
 
 #[tokio::test]
 async fn heads_are_bounded() {
-    let world = World::start().await;
+    let world = World::start();
     let many = |count: usize| (0..count).fold(String::new(), |text, i| text + &format!("\r\nX-{i}: y"));
     // Host is one of them.
     assert_eq!(ask(&world, &format!("GET /known{}", many(99))).await.status, 302);
@@ -128,7 +128,7 @@ async fn heads_are_bounded() {
 
 #[tokio::test]
 async fn odd_paths_and_texts_are_answers_like_any_other() {
-    let world = World::start().await;
+    let world = World::start();
     for path in [
         "/%0d%0aX-Evil:1",
         "/..%2f..%2fetc%2fpasswd",
@@ -153,10 +153,10 @@ async fn patience_has_an_end() {
     let long = Duration::from_mins(10);
     let request = "GET /known HTTP/1.1\r\nHost: s.example\r\n\r\n";
 
-    let world = World::with(|o| (o.timeouts.first_byte, o.timeouts.header, o.timeouts.idle) = (short, long, long)).await;
+    let world = World::with(|o| (o.timeouts.first_byte, o.timeouts.header, o.timeouts.idle) = (short, long, long));
     assert!(Client::connect(world.address).await.is_closed().await, "silent");
 
-    let world = World::with(|o| (o.timeouts.first_byte, o.timeouts.header, o.timeouts.idle) = (long, short, long)).await;
+    let world = World::with(|o| (o.timeouts.first_byte, o.timeouts.header, o.timeouts.idle) = (long, short, long));
     let mut half = Client::connect(world.address).await;
     half.send("GET /known HTTP/1.1\r\nHost: s.exam").await;
     assert!(half.is_closed().await, "half a first head");
@@ -166,19 +166,19 @@ async fn patience_has_an_end() {
     second.send("GET /").await;
     assert!(second.is_closed().await, "half a second head");
 
-    let world = World::with(|o| (o.timeouts.first_byte, o.timeouts.header, o.timeouts.idle) = (long, long, short)).await;
+    let world = World::with(|o| (o.timeouts.first_byte, o.timeouts.header, o.timeouts.idle) = (long, long, short));
     let mut idle = Client::connect(world.address).await;
     idle.send(request).await;
     assert_eq!(idle.reply().await.unwrap().status, 302);
     assert!(idle.is_closed().await, "idle");
 
-    let world = World::with(|o| (o.timeouts.body, o.timeouts.idle) = (short, long)).await;
+    let world = World::with(|o| (o.timeouts.body, o.timeouts.idle) = (short, long));
     let mut slow = Client::connect(world.address).await;
     slow.send("POST /api/v1/links HTTP/1.1\r\nHost: s.example\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{").await;
     let reply = slow.reply().await.unwrap();
     assert!((400..500).contains(&reply.status), "{reply:?}");
 
-    let world = World::with(|o| (o.timeouts.write, o.timeouts.idle, o.timeouts.header) = (short, long, long)).await;
+    let world = World::with(|o| (o.timeouts.write, o.timeouts.idle, o.timeouts.header) = (short, long, long));
     let mut deaf = Client::connect(world.address).await;
     deaf.flood("GET / HTTP/1.1\r\nHost: s.example\r\n\r\n".repeat(100).as_bytes()).await;
 }
@@ -190,7 +190,6 @@ async fn a_slow_answer_is_waited_for() {
         let short = Duration::from_millis(1);
         (o.timeouts.first_byte, o.timeouts.header, o.timeouts.idle) = (Duration::from_mins(10), Duration::from_mins(10), short);
         o.deadlines.redirect = Duration::from_millis(200);
-    })
-    .await;
+    });
     assert_eq!(ask(&world, "GET /stuck").await.status, 503);
 }

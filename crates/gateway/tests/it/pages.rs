@@ -5,7 +5,7 @@ use crate::world::{TARGET, World};
 
 #[tokio::test]
 async fn landing_robots_and_icons() {
-    let world = World::start().await;
+    let world = World::start();
     for (path, kind, part) in [
         ("/", "text/html; charset=utf-8", "s.example"),
         ("/robots.txt", "text/plain; charset=utf-8", "Disallow: /api/"),
@@ -25,7 +25,7 @@ async fn landing_robots_and_icons() {
 
 #[tokio::test]
 async fn a_preview_tells_and_does_not_go() {
-    let world = World::start().await;
+    let world = World::start();
     let page = ask(&world, "GET /known+\r\nAccept: text/html").await;
     assert_eq!((page.status, page.header("location")), (200, None));
     assert!(page.body.contains("<h1><bdi>example.com</bdi></h1>") && page.body.contains("A &amp; B"), "{}", page.body);
@@ -41,7 +41,7 @@ async fn a_preview_tells_and_does_not_go() {
 
 #[tokio::test]
 async fn what_the_client_has_is_not_sent_again() {
-    let world = World::start().await;
+    let world = World::start();
     for path in ["/known+", "/known.qr", "/known.qr?format=png&size=100"] {
         let first = ask(&world, &format!("GET {path}")).await;
         let tag = first.header("etag").unwrap();
@@ -58,7 +58,7 @@ async fn what_the_client_has_is_not_sent_again() {
 
 #[tokio::test]
 async fn codes_as_pictures() {
-    let world = World::start().await;
+    let world = World::start();
     for (query, kind) in [("", "image/svg+xml"), ("?format=svg&size=64", "image/svg+xml"), ("?format=png&size=2048", "image/png")] {
         let reply = ask(&world, &format!("GET /later.qr{query}")).await;
         assert_eq!((reply.status, reply.header("content-type")), (200, Some(kind)), "{query}");
@@ -74,7 +74,7 @@ async fn codes_as_pictures() {
 
 #[tokio::test]
 async fn the_api_is_behind_the_same_door() {
-    let world = World::start().await;
+    let world = World::start();
     let unknown = ask(&world, "GET /api/v1/nothing").await;
     assert_eq!(unknown.header("content-type"), Some("application/problem+json"));
     assert!(matches!(unknown.status, 401 | 404), "{unknown:?}");

@@ -34,8 +34,7 @@ async fn the_same_request_has_the_same_answer_either_way() {
     let world = World::with(|o| {
         o.limits.misses_per_min = 0;
         o.deadlines.redirect = std::time::Duration::from_millis(20);
-    })
-    .await;
+    });
     let paths = [
         "/known",
         "/known?a=b",
@@ -73,7 +72,7 @@ async fn the_same_request_has_the_same_answer_either_way() {
 #[tokio::test]
 async fn limits_are_the_same_either_way() {
     for fields in ["", NOT_PLAIN] {
-        let world = World::with(|o| o.limits.misses_per_min = 3).await;
+        let world = World::with(|o| o.limits.misses_per_min = 3);
         let mut client = Client::connect(world.address).await;
         let mut statuses = Vec::new();
         for path in ["/no", "/no", "/no", "/known"] {
@@ -86,7 +85,7 @@ async fn limits_are_the_same_either_way() {
 
 #[tokio::test]
 async fn requests_sent_together_are_answered_in_order() {
-    let world = World::start().await;
+    let world = World::start();
     let mut client = Client::connect(world.address).await;
     let paths = ["/known", "/fast", "/later", "/gone", "/nothing", "/panics", "/known+", "/known"];
     let statuses = [302, 302, 302, 410, 404, 500, 200, 302];
@@ -107,7 +106,7 @@ async fn requests_sent_together_are_answered_in_order() {
 /// Wherever the network cuts, before and after a request that is not plain.
 #[tokio::test]
 async fn a_request_may_come_in_pieces() {
-    let world = World::start().await;
+    let world = World::start();
     let all = [request("/known", ""), request("/fast", "User-Agent: x\r\n"), request("/known+", ""), request("/known", "")].concat();
     for cut in 1..all.len() {
         let mut client = Client::connect(world.address).await;

@@ -44,7 +44,7 @@ async fn over_http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: 
 
 #[tokio::test]
 async fn http2_without_tls() {
-    let world = World::start().await;
+    let world = World::start();
     let stream = TcpStream::connect(world.address).await.unwrap();
     let statuses = over_http2(stream, &["/known", "/later", "/unknown", "/gone", "/panics", "/panics-later", "/api/v1/openapi.json"]).await;
     assert_eq!(statuses, [302, 302, 404, 410, 500, 500, 200]);
@@ -52,7 +52,7 @@ async fn http2_without_tls() {
 
 #[tokio::test]
 async fn draining_http2_answers_what_was_asked() {
-    let world = World::with(|options| options.deadlines.redirect = std::time::Duration::from_mins(10)).await;
+    let world = World::with(|options| options.deadlines.redirect = std::time::Duration::from_mins(10));
     let stream = TcpStream::connect(world.address).await.unwrap();
     let drain = async {
         world.script.waiting.notified().await;
@@ -82,7 +82,7 @@ async fn connect(world: &World, protocols: &[&str]) -> TlsStream<TcpStream> {
 
 #[tokio::test]
 async fn tls_with_either_protocol() {
-    let world = World::with(|options| options.tls = Some(files())).await;
+    let world = World::with(|options| options.tls = Some(files()));
     let stream = connect(&world, &["h2", "http/1.1"]).await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     assert_eq!(over_http2(stream, &["/known"]).await, [302]);
@@ -102,8 +102,7 @@ async fn a_handshake_that_never_comes_is_not_waited_for() {
     let world = World::with(|options| {
         options.tls = Some(files());
         options.timeouts.first_byte = std::time::Duration::from_millis(20);
-    })
-    .await;
+    });
     assert!(crate::client::Client::connect(world.address).await.is_closed().await);
 }
 
@@ -118,7 +117,7 @@ async fn a_certificate_that_cannot_be_read_is_named() {
     ] {
         let options = gateway::Options { tls: Some(tls), ..gateway::Options::default() };
         let life = chassis::lifecycle::Lifecycle::new(std::time::Duration::from_secs(1));
-        let error = World::listen(([127, 0, 0, 1], 0).into(), options, &life).await.err().unwrap();
+        let error = World::listen(([127, 0, 0, 1], 0).into(), options, &life).err().unwrap();
         assert!(error.to_string().contains(named), "{error}");
     }
 }

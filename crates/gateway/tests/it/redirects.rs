@@ -9,7 +9,7 @@ const BROWSER: &str = "Accept: text/html,*/*;q=0.8";
 
 #[tokio::test]
 async fn a_redirect_and_its_headers() {
-    let world = World::start().await;
+    let world = World::start();
     for code in ["known", "later", "team/docs", "team%2Fdocs", "kn%6fwn"] {
         let reply = ask(&world, &format!("GET /{code}")).await;
         assert_eq!(reply.status, 302, "{code}");
@@ -26,7 +26,7 @@ async fn a_redirect_and_its_headers() {
 
 #[tokio::test]
 async fn who_has_said_all_is_still_answered() {
-    let world = World::start().await;
+    let world = World::start();
     for (request, status) in [
         ("GET /later HTTP/1.1\r\nHost: s.example\r\n\r\n", 302),
         ("GET /later HTTP/1.0\r\nHost: s.example\r\n\r\n", 302),
@@ -44,7 +44,7 @@ async fn who_has_said_all_is_still_answered() {
 
 #[tokio::test]
 async fn status_and_caching_by_link_then_domain() {
-    let world = World::start().await;
+    let world = World::start();
     let fast = "public, max-age=60, s-maxage=3600, stale-while-revalidate=300";
     let balanced = "public, max-age=0, s-maxage=300, stale-while-revalidate=60";
     for (host, code, status, control) in [
@@ -63,7 +63,7 @@ async fn status_and_caching_by_link_then_domain() {
 
 #[tokio::test]
 async fn the_query_is_forwarded_where_the_link_wants_it() {
-    let world = World::start().await;
+    let world = World::start();
     for (path, location) in [
         ("fwd?x=1&x=2", "https://example.com/a?b=1&x=1&x=2#c"),
         ("fwd?", TARGET),
@@ -76,7 +76,7 @@ async fn the_query_is_forwarded_where_the_link_wants_it() {
 
 #[tokio::test]
 async fn a_target_that_no_header_carries_is_encoded() {
-    let world = World::start().await;
+    let world = World::start();
     let reply = ask(&world, "GET /odd").await;
     assert_eq!(reply.header("location"), Some("https://example.com/%0D%0AX-Evil:%201%E2%80%A8%C3%A9"));
     assert_eq!(reply.header("x-evil"), None);
@@ -84,7 +84,7 @@ async fn a_target_that_no_header_carries_is_encoded() {
 
 #[tokio::test]
 async fn what_leads_nowhere_says_why_to_people_and_programs() {
-    let world = World::start().await;
+    let world = World::start();
     for (code, status, reason) in [
         ("unknown", 404, "not_found"),
         ("un%zzknown", 404, "not_found"),
@@ -122,14 +122,14 @@ async fn what_leads_nowhere_says_why_to_people_and_programs() {
 
 #[tokio::test]
 async fn a_store_that_never_answers_is_503_at_the_deadline() {
-    let world = World::with(|options| options.deadlines.redirect = std::time::Duration::from_millis(20)).await;
+    let world = World::with(|options| options.deadlines.redirect = std::time::Duration::from_millis(20));
     let reply = ask(&world, "GET /stuck").await;
     assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
 }
 
 #[tokio::test]
 async fn every_404_is_the_same_but_for_its_id() {
-    let world = World::start().await;
+    let world = World::start();
     let mut bodies = Vec::new();
     for code in ["unknown", "deleted1", "x/y"] {
         let reply = ask(&world, &format!("GET /{code}")).await;
@@ -142,7 +142,7 @@ async fn every_404_is_the_same_but_for_its_id() {
 
 #[tokio::test]
 async fn a_domain_may_send_people_elsewhere() {
-    let world = World::start().await;
+    let world = World::start();
     let page = ask(&world, &format!("GET /unknown\r\nHost: go.example\r\n{BROWSER}")).await;
     assert_eq!((page.status, page.header("location")), (302, Some("https://away.example/404")));
     assert_eq!((page.header("cache-control"), page.header("vary")), (Some("no-store"), Some("accept")));
@@ -153,7 +153,7 @@ async fn a_domain_may_send_people_elsewhere() {
 
 #[tokio::test]
 async fn heads_and_prefetchers_are_told_apart() {
-    let world = World::start().await;
+    let world = World::start();
     assert_eq!(ask(&world, "HEAD /known").await.status, 302);
     ask(&world, "GET /known\r\nSec-Purpose: prefetch").await;
     ask(&world, "GET /known+").await;
@@ -169,7 +169,7 @@ async fn heads_and_prefetchers_are_told_apart() {
 
 #[tokio::test]
 async fn other_methods_are_405() {
-    let world = World::start().await;
+    let world = World::start();
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"] {
         let reply = ask(&world, &format!("{method} /known\r\nContent-Length: 0")).await;
         assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD")), "{method}");
@@ -179,7 +179,7 @@ async fn other_methods_are_405() {
 
 #[tokio::test]
 async fn a_connection_is_kept_and_answers_in_order() {
-    let world = World::start().await;
+    let world = World::start();
     let mut client = Client::connect(world.address).await;
     let request = |code: &str| format!("GET /{code} HTTP/1.1\r\nHost: s.example\r\n\r\n");
     client.send(["known", "later", "gone", "known"].map(request).concat()).await;

@@ -340,18 +340,18 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn start() -> Self {
-        Self::with(|_| {}).await
+    pub(crate) fn start() -> Self {
+        Self::with(|_| {})
     }
 
-    pub(crate) async fn with(choose: impl FnOnce(&mut Options)) -> Self {
+    pub(crate) fn with(choose: impl FnOnce(&mut Options)) -> Self {
         let mut options = Options::default();
         choose(&mut options);
         let life = Lifecycle::new(Duration::from_secs(30));
-        Self::listen(([127, 0, 0, 1], 0).into(), options, &life).await.unwrap()
+        Self::listen(([127, 0, 0, 1], 0).into(), options, &life).unwrap()
     }
 
-    pub(crate) async fn listen(address: SocketAddr, options: Options, life: &Lifecycle) -> std::io::Result<Self> {
+    pub(crate) fn listen(address: SocketAddr, options: Options, life: &Lifecycle) -> std::io::Result<Self> {
         let script = Arc::new(Script { asked: Mutex::default(), release: Notify::new(), waiting: Notify::new() });
         let absent = Arc::new(Absent);
         let services = Services {
@@ -367,7 +367,7 @@ impl World {
             clock: Arc::new(Fixed),
             entropy: Arc::new(Counter(AtomicU32::new(0))),
         };
-        let address = Server::bind(Gateway::new(services, options), address, life).await?;
+        let address = Server::bind(Gateway::new(services, options), address, life)?;
         Ok(Self { address, life: life.clone(), script })
     }
 

@@ -51,6 +51,8 @@ mod tests {
 
     #[test]
     fn the_first_of_a_chain_to_end_counts() {
+        const ENDS: i64 = 1_893_456_000;
+        const DAY: i64 = 86_400;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("chain.pem");
         let pem = |year: i32| {
@@ -59,8 +61,6 @@ mod tests {
             params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
         };
         std::fs::write(&path, pem(2040) + &pem(2030)).unwrap();
-        const ENDS: i64 = 1_893_456_000;
-        const DAY: i64 = 86_400;
         for (now_s, status, says) in [
             (ENDS - 100 * DAY, Status::Ok, "100 days"),
             (ENDS - 13 * DAY, Status::Warn, "13 days"),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::clicks::until_counted;
 use crate::client::Client;
@@ -59,11 +60,12 @@ async fn backup_under_load(cluster: &Cluster, folder: &str) -> (BTreeMap<String,
     let client = cluster.client();
     let before = create(&client, "before", 2_000).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let (load, ends) = (cluster.client(), stop.clone());
-    let load = tokio::spawn(async move {
+    let (visitor, ends) = (cluster.client(), stop.clone());
+    let mut load = JoinSet::new();
+    load.spawn(async move {
         let mut made = 0;
         while !ends.load(Ordering::Relaxed) {
-            made += create(&load, &format!("meanwhile-{made}"), 50).await.len();
+            made += create(&visitor, &format!("meanwhile-{made}"), 50).await.len();
         }
         made
     });
@@ -71,7 +73,7 @@ async fn backup_under_load(cluster: &Cluster, folder: &str) -> (BTreeMap<String,
     let output = tokio::task::spawn_blocking(move || command.output().expect("terse runs")).await.expect("ended");
     stop.store(true, Ordering::Relaxed);
     let answer: Value = serde_json::from_str(&well(&output)).expect("JSON");
-    assert!(load.await.expect("the load ended") > 0);
+    assert!(load.join_next().await.expect("begun").expect("the load ended") > 0);
     (before, answer["manifest"].clone())
 }
 
