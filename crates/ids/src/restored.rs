@@ -2,7 +2,7 @@
 //!
 //! A copy remembers where its counters stood. Whatever was leased after it was made is not in it, and would be leased again:
 //! links that somebody has printed would lead elsewhere. Nothing outside the store says how far the counters went, but how
-//! fast they can go is a promise of `lease.rs`: at most [`RAISE`] of them are opened in each [`REST`], over all processes
+//! fast they can go is a promise of `lease.rs`: at most `RAISE` of them are opened in each `REST`, over all processes
 //! (419,430 a second; a single process on `SQLite` does not rest, but has to write each link to its disk, which is a tenth of
 //! that at best). So the age of the copy bounds them. The same key epoch goes on beyond that bound: one key makes no code of two counters,
 //! where a fresh key would meet the lost codes by chance.

@@ -51,7 +51,7 @@ async fn what_is_not_http_is_told_so_under_an_id() {
     let many = format!("GET /known HTTP/1.1\r\nHost: s.example\r\n{}\r\n", "A: b\r\n".repeat(100));
     let after_another = "GET /canary HTTP/1.1\r\nHost: s.example\r\nContent-Length: 0\r\n\r\n";
     for (request, status, code) in [
-        ("HELO s.example\r\n\r\n".to_owned(), 400, "bad_request"),
+        ("PING s.example\r\n\r\n".to_owned(), 400, "bad_request"),
         ("GET /known HTTP/1.2\r\nHost: s.example\r\n\r\n".to_owned(), 400, "bad_request"),
         ("GET /known HTTP/1.1\r\nHost : s.example\r\n\r\n".to_owned(), 400, "bad_request"),
         ("POST /api/v1/links HTTP/1.1\r\nHost: s.example\r\nContent-Length: -1\r\n\r\n".to_owned(), 400, "bad_request"),

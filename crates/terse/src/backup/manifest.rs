@@ -197,7 +197,7 @@ mod tests {
         entry.copy(folder.path(), &to, &mut |_| {}).unwrap();
         assert_eq!(std::fs::read(&to).unwrap(), b"abc");
         assert!(entry.copy(folder.path(), &to, &mut |_| {}).is_err(), "nothing is written over");
-        std::fs::write(&from, "abd").unwrap();
+        std::fs::write(&from, "abx").unwrap();
         let damaged = entry.copy(folder.path(), &folder.path().join("c"), &mut |_| {}).unwrap_err().to_string();
         assert!(damaged.contains("the backup is damaged"), "{damaged}");
     }
