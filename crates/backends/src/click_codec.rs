@@ -12,7 +12,7 @@ use crate::proto;
 const OWNER_BYTES_MAX: usize = OWNER_LEN_MAX * 4;
 /// Bytes of the longest click: link, owner, time, visitor, country, language, client, five texts, domain and code, all with
 /// their tags.
-pub(crate) const CLICK_LEN_MAX: usize =
+pub const CLICK_LEN_MAX: usize =
     9 + (3 + OWNER_BYTES_MAX) + 11 + 9 + 3 + 4 + 5 + 5 * (2 + DIMENSION_VALUE_LEN_MAX) + 4 + (3 + FOREIGN_CODE_LEN_MAX);
 
 /// The tag of a field: its number and its wire type, in one byte for numbers below 16.
@@ -25,7 +25,7 @@ const TEXT: u8 = 2;
 
 /// Why a record is no click.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DecodeError {
+pub enum DecodeError {
     #[error("{0} bytes are too many for a click")]
     TooLong(usize),
     #[error(transparent)]
@@ -34,7 +34,7 @@ pub(crate) enum DecodeError {
 
 /// How much of a click a log keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keep {
+pub enum Keep {
     /// What statistics are made of.
     Statistics,
     /// Domain and code besides, by which live counts are kept: a dozen bytes more.
@@ -42,7 +42,7 @@ pub(crate) enum Keep {
 }
 
 /// Writes `click` to the front of `out` and answers its length. Texts beyond their limits are cut.
-pub(crate) fn encode(click: &Click<'_>, keep: Keep, out: &mut [u8; CLICK_LEN_MAX]) -> usize {
+pub fn encode(click: &Click<'_>, keep: Keep, out: &mut [u8; CLICK_LEN_MAX]) -> usize {
     let mut out = Out { bytes: out, len: 0 };
     out.fixed64(1, click.link.get());
     out.text(2, click.owner, OWNER_BYTES_MAX);
@@ -65,14 +65,14 @@ pub(crate) fn encode(click: &Click<'_>, keep: Keep, out: &mut [u8; CLICK_LEN_MAX
 }
 
 /// The link of a click that [`encode`] wrote: its first field, unless it is zero.
-pub(crate) fn link_of(bytes: &[u8]) -> u64 {
+pub fn link_of(bytes: &[u8]) -> u64 {
     let first = bytes.strip_prefix(&[tag(1, FIXED64)]).and_then(|rest| rest.first_chunk());
     first.map_or(0, |link| u64::from_le_bytes(*link))
 }
 
 /// Reads what [`encode`] wrote, in this version or another: unknown fields are skipped, unknown
 /// numbers are `Unknown`, letters that are none are absent.
-pub(crate) fn decode(bytes: &[u8]) -> Result<LoggedClick, DecodeError> {
+pub fn decode(bytes: &[u8]) -> Result<LoggedClick, DecodeError> {
     if bytes.len() > CLICK_LEN_MAX {
         return Err(DecodeError::TooLong(bytes.len()));
     }

@@ -4,7 +4,7 @@
 //! Read `sqlite/mod.rs` first, then `sqlite/link_store.rs`.
 
 mod calendar;
-mod click_codec;
+pub mod click_codec;
 pub mod file;
 #[cfg(fuzzing)]
 pub mod fuzz;

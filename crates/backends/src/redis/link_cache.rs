@@ -4,7 +4,7 @@
 //! header says when the bucket ends, `PTTL` says how long that is from now, so now is known without asking
 //! and without comparing two hosts' clocks.
 //!
-//! Measured (`examples/link_cache.rs`, Redis 7.0, 63 bytes of URL, 64 links to a bucket): 77.5 bytes a link,
+//! Measured (`measure redis_mapping`, Redis 7.0, 63 bytes of URL, 64 links to a bucket): 77.5 bytes a link,
 //! whole and with its expiry, where plain `SET code url` takes 153 to 165: 0.47 to 0.51 of it. With
 //! `hash-max-listpack-value 64` it is 110. A read costs the server 1.7 µs more (`HMGET` 2.6 µs, `GET` 0.9 µs,
 //! beside `PTTL` for either), beside a round trip of tens of µs. That whoever waits does not notice is not measured yet.

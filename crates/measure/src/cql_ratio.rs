@@ -2,7 +2,7 @@
 //! same `INSERT … IF NOT EXISTS`, alone and with the same rows of the indexes before it; finds beside the same
 //! `SELECT`. 64 in flight, in turns, the median of the ratios.
 //!
-//! `TERSE_TEST_CQL=127.0.0.1:9042 cargo run --release -p backends --example cql_ratio`
+//! `measure cql_ratio 127.0.0.1:9042 ROUNDS`
 
 use std::error::Error;
 use std::sync::Arc;
@@ -20,10 +20,11 @@ use scylla::client::session_builder::SessionBuilder;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::{Consistency, SerialConsistency};
 
+use crate::figures::figure;
+
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const IN_FLIGHT: usize = 64;
-const ROUNDS: usize = 7;
 const CREATES: u64 = 192;
 const FINDS: u64 = 2_048;
 
@@ -180,20 +181,17 @@ fn report(rounds: &[Round]) {
     for (name, ours, bare, ratio) in rows {
         println!("{name:<36} {ours:>10.0} {bare:>10.0} {ratio:>7.2}");
     }
-    let json = rows.map(|(name, ours, bare, ratio)| {
-        format!(r#"{{"what":"{name}","store_per_s":{ours:.1},"bare_per_s":{bare:.1},"ratio":{ratio:.3}}}"#)
-    });
-    println!(r#"{{"in_flight":{IN_FLIGHT},"rounds":{},"results":[{}]}}"#, rounds.len(), json.join(","));
+    for (name, (.., ratio)) in ["create_ratio", "create_ratio_insert_alone", "find_ratio"].into_iter().zip(rows) {
+        figure(name, ratio);
+    }
 }
 
-#[tokio::main]
-async fn main() -> Outcome<()> {
-    Box::pin(measure()).await
+pub(crate) async fn run(servers: &str, rounds_wanted: &str) -> anyhow::Result<()> {
+    Box::pin(measure(servers, rounds_wanted)).await.map_err(|error| anyhow::anyhow!(error))
 }
 
-async fn measure() -> Outcome<()> {
-    #[expect(clippy::disallowed_methods, reason = "where the test servers are is told by the environment")]
-    let servers = std::env::var("TERSE_TEST_CQL").map_err(|_| "set TERSE_TEST_CQL=host:port")?;
+async fn measure(servers: &str, rounds_wanted: &str) -> Outcome<()> {
+    let rounds_wanted: u64 = rounds_wanted.parse()?;
     let url = Url::parse(&format!("scylla://{servers}/ratio_{:08x}?replication=1", SystemEntropy.u64() >> 32))?;
     // A rate is measured, not a deadline.
     let options = Options {
@@ -206,10 +204,10 @@ async fn measure() -> Outcome<()> {
     migrate(&url, options).await?;
     let lifecycle = Lifecycle::new(Duration::from_secs(5));
     let stores = Box::pin(open_links(&url, options, Arc::new(SystemClock), Arc::new(SystemEntropy), &lifecycle)).await?;
-    let bare = Bare::new(&servers, url.keyspace()).await?;
+    let bare = Bare::new(servers, url.keyspace()).await?;
     let warm = Box::pin(round(1_000, &stores, &bare)).await;
     let mut rounds = Vec::new();
-    for number in 0..u64::try_from(ROUNDS)? {
+    for number in 0..rounds_wanted {
         rounds.push(Box::pin(round(number, &stores, &bare)).await?);
     }
     warm?;

@@ -20,7 +20,7 @@ function request()
   return wrk.format("POST", path, { ["Authorization"] = "Bearer " .. key, ["Content-Type"] = "application/json" }, body)
 end
 function done(summary)
-  io.write(string.format("RESULT requests=%d errors=%d seconds=%.3f\n", summary.requests,
+  io.write(string.format("RESULT requests=%d errors=%d seconds=%.3f bytes=%d\n", summary.requests,
     summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.status + summary.errors.timeout,
-    summary.duration / 1e6))
+    summary.duration / 1e6, summary.bytes))
 end

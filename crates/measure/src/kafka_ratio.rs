@@ -1,9 +1,9 @@
 //! What the consumer of clicks costs beside a bare loop of the driver: records a second and core, on one topic, in
-//! turns. `cargo run --release -p backends --example kafka_ratio -- HOST:PORT [RECORDS]`
+//! turns. FOLDER is where a broker on this machine keeps its log, whose bytes are then counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use analytics::consumer::Options;
 use analytics::feed;
@@ -21,6 +21,8 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use crate::figures::{Watch, figure, per_s};
 
 const ROUNDS: usize = 5;
 const PARTITIONS: usize = 4;
@@ -95,14 +97,6 @@ fn click(number: u64) -> Click<'static> {
     }
 }
 
-/// User and system time of this process so far.
-fn cpu() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    let fields: Vec<_> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();
-    let ticks: u64 = [11, 12].iter().map(|at| fields[*at].parse::<u64>().expect("a number")).sum();
-    Duration::from_millis(ticks * 10)
-}
-
 /// Records a second of CPU, and of the clock.
 #[derive(Clone, Copy)]
 struct Rate {
@@ -110,9 +104,8 @@ struct Rate {
     wall: f64,
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a million")]
-fn rate(records: u64, cpu: Duration, wall: Duration) -> Rate {
-    Rate { cpu: records as f64 / cpu.as_secs_f64(), wall: records as f64 / wall.as_secs_f64() }
+fn rate(records: u64, watch: &Watch) -> Rate {
+    Rate { cpu: per_s(records, watch.cpu().expect("Linux")), wall: per_s(records, watch.wall()) }
 }
 
 /// From the first record to the last, so that joining the group is not in it.
@@ -134,11 +127,11 @@ async fn ours(url: &Url, records: u64) -> Rate {
     while handle.partitions().len() < PARTITIONS {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let (before, begun) = (cpu(), Instant::now());
+    let watch = Watch::start().expect("Linux");
     while SEEN.iter().map(|seen| seen.load(Ordering::Relaxed)).sum::<u64>() < records {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let measured = rate(records, cpu().saturating_sub(before), begun.elapsed());
+    let measured = rate(records, &watch);
     life.drain_in_order().await;
     measured
 }
@@ -162,7 +155,7 @@ fn bare(url: &Url, brokers: &str, records: u64) -> Rate {
     for partition in 0..i32::try_from(PARTITIONS).unwrap_or(1) {
         list.add_partition_offset(url.topic(), partition, Offset::Beginning).expect("an offset");
     }
-    let (before, begun) = (cpu(), Instant::now());
+    let watch = Watch::start().expect("Linux");
     consumer.assign(&list).expect("assigned");
     let mut read = 0;
     while read < records {
@@ -171,7 +164,7 @@ fn bare(url: &Url, brokers: &str, records: u64) -> Rate {
             read += 1;
         }
     }
-    rate(records, cpu().saturating_sub(before), begun.elapsed())
+    rate(records, &watch)
 }
 
 fn median(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
@@ -193,15 +186,30 @@ async fn fill(url: &Url, records: u64) {
     life.drain_in_order().await;
 }
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() {
-    let brokers = std::env::args().nth(1).expect("the brokers, as HOST:PORT");
-    let records = std::env::args().nth(2).map_or(1_000_000, |text| text.parse().expect("a number of records"));
+/// Bytes of the topic's segments below `folder`, by the records in them; nothing where none are found.
+#[expect(clippy::cast_precision_loss, reason = "a gigabyte at most")]
+fn bytes_per_record(folder: &std::path::Path, topic: &str, records: u64) -> Option<f64> {
+    let entries = |folder: &std::path::Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_partition =
+        |path: &std::path::PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{topic}-")));
+    // Either the log folder itself or the one above it.
+    let folders = entries(folder).flat_map(|path| entries(&path).chain([path.clone()]).collect::<Vec<_>>());
+    let segments = folders.filter(is_partition).flat_map(|path| entries(&path).collect::<Vec<_>>());
+    let segments = segments.filter(|path| path.extension().is_some_and(|ending| ending == "log"));
+    let bytes: u64 = segments.filter_map(|path| path.metadata().ok()).map(|metadata| metadata.len()).sum();
+    (bytes > 0).then(|| bytes as f64 / records as f64)
+}
+
+pub(crate) async fn run(brokers: &str, records: &str, folder: &str) -> anyhow::Result<()> {
+    let records: u64 = records.parse()?;
     let name = format!("bench.{:016x}", SystemEntropy.u64());
     let url = Url::parse(&format!("kafka://{brokers}/{name}?link_events={name}.events&group={name}")).expect("a URL");
     let topics = kafka::TopicOptions { click_partitions: PARTITIONS, link_event_partitions: 1, ..kafka::TopicOptions::default() };
     kafka::migrate(&url, &topics).await.expect("topics");
     fill(&url, records).await;
+    if let Some(bytes) = bytes_per_record(folder.as_ref(), url.topic(), records) {
+        figure("kafka_bytes_per_click", bytes);
+    }
 
     let mut rounds = Vec::new();
     println!(
@@ -210,7 +218,7 @@ async fn main() {
     );
     for round in 1..=ROUNDS {
         let ours = ours(&url, records).await;
-        let bare = tokio::task::block_in_place(|| bare(&url, &brokers, records));
+        let bare = tokio::task::block_in_place(|| bare(&url, brokers, records));
         let (cpu, wall) = (ours.cpu / bare.cpu, ours.wall / bare.wall);
         println!("{round:>5} {:>16.0} {:>16.0} {cpu:>8.2} {:>16.0} {:>16.0} {wall:>8.2}", ours.cpu, bare.cpu, ours.wall, bare.wall);
         rounds.push((ours, bare));
@@ -218,10 +226,17 @@ async fn main() {
     let (ratio, ratio_min, ratio_max) = median(rounds.iter().map(|(ours, bare)| ours.cpu / bare.cpu));
     let (per_core, ..) = median(rounds.iter().map(|(ours, _)| ours.cpu));
     let (wall, ..) = median(rounds.iter().map(|(ours, bare)| ours.wall / bare.wall));
-    println!(
-        "{{\"name\":\"kafka_ratio\",\"figures\":{{\"records\":{records},\"events_per_s_core\":{per_core:.0},\"ratio_cpu\":{ratio:.3},\
-         \"ratio_cpu_min\":{ratio_min:.3},\"ratio_cpu_max\":{ratio_max:.3},\"ratio_wall\":{wall:.3}}}}}"
-    );
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", &brokers).create().expect("a client");
+    let figures = [
+        ("kafka_events_per_core_s", per_core),
+        ("kafka_ratio", ratio),
+        ("kafka_ratio_min", ratio_min),
+        ("kafka_ratio_max", ratio_max),
+        ("kafka_ratio_wall", wall),
+    ];
+    for (name, value) in figures {
+        figure(name, value);
+    }
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a client");
     admin.delete_topics(&[url.topic(), url.link_events()], &AdminOptions::new()).await.expect("deleted");
+    Ok(())
 }

@@ -10,7 +10,7 @@ function request()
   return wrk.format("GET", codes[k])
 end
 function done(summary)
-  io.write(string.format("RESULT requests=%d errors=%d seconds=%.3f\n", summary.requests,
+  io.write(string.format("RESULT requests=%d errors=%d seconds=%.3f bytes=%d\n", summary.requests,
     summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout,
-    summary.duration / 1e6))
+    summary.duration / 1e6, summary.bytes))
 end
