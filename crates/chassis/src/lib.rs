@@ -9,8 +9,11 @@ pub mod config;
 pub mod lifecycle;
 pub mod process;
 pub mod reload;
+mod request_id;
 pub mod telemetry;
+pub mod trace;
 
 pub use check::{Check, Finding, Status};
 pub use lifecycle::{Latch, Lifecycle, OnError, Stage};
 pub use reload::Reloaded;
+pub use request_id::RequestId;

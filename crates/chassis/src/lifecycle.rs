@@ -1,7 +1,7 @@
 //! How a process ends: every task is tracked and named, and drain has an order.
 //!
 //! 1. not ready, 2. intake stops accepting and finishes what is in flight, 3. background tasks finish
-//!    (consumers commit, the click log is flushed, leases are given back, stores close), 4. exit code.
+//!    (consumers commit, the click log is flushed, leases are given back), 4. traces are exported, 5. stores close, exit code.
 //!
 //! A second signal, or the end of the grace time, cuts all of it short.
 
@@ -32,6 +32,8 @@ pub enum Stage {
     Intake,
     /// When all intake has finished: whatever that work needs.
     Background,
+    /// When all else has finished: whatever tells of it.
+    Telemetry,
 }
 
 /// The handle that every component gets. Cheap to clone, never global.
@@ -41,11 +43,13 @@ pub struct Lifecycle(Arc<Inner>);
 struct Inner {
     draining: CancellationToken,
     background_draining: CancellationToken,
+    telemetry_draining: CancellationToken,
     killed: CancellationToken,
     /// Set before `killed` is cancelled: asking that takes a lock.
     is_killed: AtomicBool,
     intake: TaskTracker,
     background: TaskTracker,
+    telemetry: TaskTracker,
     failed: AtomicBool,
     latches: AtomicUsize,
     grace: Duration,
@@ -83,10 +87,12 @@ impl Lifecycle {
         Self(Arc::new(Inner {
             draining,
             background_draining: CancellationToken::new(),
+            telemetry_draining: CancellationToken::new(),
             killed: CancellationToken::new(),
             is_killed: AtomicBool::new(false),
             intake: TaskTracker::new(),
             background: TaskTracker::new(),
+            telemetry: TaskTracker::new(),
             failed: AtomicBool::new(false),
             latches: AtomicUsize::new(0),
             grace,
@@ -98,6 +104,7 @@ impl Lifecycle {
         match stage {
             Stage::Intake => self.0.draining.clone(),
             Stage::Background => self.0.background_draining.clone(),
+            Stage::Telemetry => self.0.telemetry_draining.clone(),
         }
     }
 
@@ -134,6 +141,7 @@ impl Lifecycle {
         let tracker = match stage {
             Stage::Intake => &self.0.intake,
             Stage::Background => &self.0.background,
+            Stage::Telemetry => &self.0.telemetry,
         };
         tracker.spawn(async move {
             let Some(outcome) = unless_killed(&inner, std::panic::AssertUnwindSafe(task).catch_unwind_into_error()).await else {
@@ -177,6 +185,9 @@ impl Lifecycle {
         self.0.background_draining.cancel();
         self.0.background.close();
         self.0.background.wait().await;
+        self.0.telemetry_draining.cancel();
+        self.0.telemetry.close();
+        self.0.telemetry.wait().await;
     }
 }
 
@@ -221,10 +232,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn background_outlives_intake() {
+    async fn background_outlives_intake_and_telemetry_outlives_both() {
         let life = Lifecycle::new(Duration::from_secs(5));
         let order = Arc::new(std::sync::Mutex::new(Vec::new()));
-        for (name, stage) in [("background", Stage::Background), ("intake", Stage::Intake)] {
+        for (name, stage) in [("telemetry", Stage::Telemetry), ("background", Stage::Background), ("intake", Stage::Intake)] {
             let (token, order) = (life.draining(stage), order.clone());
             life.spawn(name, stage, OnError::Log, async move {
                 token.cancelled().await;
@@ -233,7 +244,7 @@ mod tests {
             });
         }
         life.drain_in_order().await;
-        assert_eq!(*order.lock().unwrap(), ["intake", "background"]);
+        assert_eq!(*order.lock().unwrap(), ["intake", "background", "telemetry"]);
     }
 
     #[tokio::test]

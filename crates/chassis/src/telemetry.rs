@@ -18,6 +18,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::trace::{self, Scope};
 use crate::{Lifecycle, OnError, Stage};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +110,7 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
+        fields.push_scope(trace::current());
         let spans = context.event_scope().into_iter().flat_map(|scope| scope.from_root().map(|span| span.name()));
         let spans: Vec<&str> = spans.collect();
         let meta = event.metadata();
@@ -167,6 +169,17 @@ struct Fields {
 impl Fields {
     fn push(&mut self, field: &Field, value: serde_json::Value) {
         self.others.push((field.name().to_owned(), value));
+    }
+
+    /// The request that is worked on, unless the event names it itself.
+    fn push_scope(&mut self, scope: Scope) {
+        let request = scope.request.map(|id| ("request_id", id.to_string()));
+        let trace = scope.trace.map(|context| ("trace_id", format!("{:032x}", context.trace_id())));
+        for (name, value) in request.into_iter().chain(trace) {
+            if !self.others.iter().any(|(known, _)| known == name) {
+                self.others.push((name.to_owned(), value.into()));
+            }
+        }
     }
 
     fn push_text(&mut self, field: &Field, text: &str) {
@@ -310,6 +323,19 @@ mod tests {
             let body = line.trim_end_matches('\n');
             assert!(!body.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
             assert!(body.contains("\\u{1b}") || body.contains("\\\\u{1b}"), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn lines_name_the_request_and_the_trace_they_belong_to() {
+        let trace = trace::TraceContext::parse(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00");
+        let scope = Scope { trace, request: crate::RequestId::parse(b"from-the-edge") };
+        for lines in [Lines::Json, Lines::Pretty] {
+            let line = logged(lines, || trace::within(scope, || tracing::warn!("refused")));
+            assert!(line.contains("from-the-edge") && line.contains("0af7651916cd43dd8448eb211c80319c"), "{line}");
+            let own = logged(lines, || trace::within(scope, || tracing::warn!(request_id = "its-own-name", "refused")));
+            assert!(own.contains("its-own-name") && !own.contains("from-the-edge"), "{own}");
+            assert!(!logged(lines, || tracing::warn!("refused")).contains("_id"));
         }
     }
 
