@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::trace;
 use chassis::{Lifecycle, OnError, Stage};
 use domain::UnixMs;
 use domain::limits::CLICK_CHUNK_LEN;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fold::Fold;
 use crate::live::{Adding, Live};
 use crate::metrics as names;
+use crate::traced::{Counting, Traced};
 
 /// What is done when a consumer is told to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +143,7 @@ struct Session {
     newest: Option<UnixMs>,
     last_flush: Option<Instant>,
     live: Adding,
+    traced: Traced,
 }
 
 impl Session {
@@ -235,6 +238,7 @@ impl<S: ClickSource> Service<S> {
             newest: None,
             last_flush: None,
             live: Adding::beyond(progress.unwrap_or(0)),
+            traced: Traced::default(),
         })
     }
 
@@ -265,6 +269,10 @@ impl<S: ClickSource> Service<S> {
     }
 
     async fn count(&mut self, session: &mut Session, batch: &ClickBatch, draining: &CancellationToken) -> PortResult<()> {
+        // What is stored already is only read again to fill the open chunk.
+        for (_, trace) in batch.traces.iter().filter(|(offset, _)| *offset >= session.stored) {
+            session.traced.add(*trace);
+        }
         for (offset, click) in batch.offsets.iter().zip(&batch.clicks) {
             self.open_chunk(session, *offset, draining).await?;
             session.fold.count(*offset, click);
@@ -301,6 +309,14 @@ impl<S: ClickSource> Service<S> {
 
     /// Stores the rows, then says to the log what is counted. Returns when it is done.
     async fn flush(&mut self, session: &mut Session, draining: &CancellationToken) -> PortResult<()> {
+        let counting = Counting { partition: self.source.partition(), clicks: session.next - session.stored };
+        let Some(span) = session.traced.take(&counting) else { return self.store_rows(session, draining).await };
+        let stored = trace::in_scope(span.scope(), self.store_rows(session, draining)).await;
+        span.end(stored.as_ref().err().map(|_| "not_stored"));
+        stored
+    }
+
+    async fn store_rows(&mut self, session: &mut Session, draining: &CancellationToken) -> PortResult<()> {
         let began = Instant::now();
         let rows = session.fold.sort_dirty();
         let mut done = 0;

@@ -13,6 +13,7 @@ pub mod metrics;
 mod read;
 pub mod rollup;
 mod service;
+mod traced;
 
 pub use service::Service;
 

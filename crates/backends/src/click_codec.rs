@@ -3,17 +3,19 @@
 
 use compact_str::CompactString;
 use domain::limits::{DIMENSION_VALUE_LEN_MAX, FOREIGN_CODE_LEN_MAX, OWNER_LEN_MAX};
-use domain::{Browser, Click, Country, Device, DomainNo, Language, LinkId, LoggedClick, Owner, System, UnixMs};
+use domain::{Browser, Click, ClickTrace, Country, Device, DomainNo, Language, LinkId, LoggedClick, Owner, System, UnixMs};
 use prost::Message as _;
 
 use crate::proto;
 
 /// An owner has up to [`OWNER_LEN_MAX`] characters of up to four bytes.
 const OWNER_BYTES_MAX: usize = OWNER_LEN_MAX * 4;
-/// Bytes of the longest click: link, owner, time, visitor, country, language, client, five texts, domain and code, all with
-/// their tags.
+/// Bytes of a place in a trace.
+const TRACE_LEN: usize = 16 + 8;
+/// Bytes of the longest click: link, owner, time, visitor, country, language, client, five texts, domain, code and trace, all
+/// with their tags.
 pub(crate) const CLICK_LEN_MAX: usize =
-    9 + (3 + OWNER_BYTES_MAX) + 11 + 9 + 3 + 4 + 5 + 5 * (2 + DIMENSION_VALUE_LEN_MAX) + 4 + (3 + FOREIGN_CODE_LEN_MAX);
+    9 + (3 + OWNER_BYTES_MAX) + 11 + 9 + 3 + 4 + 5 + 5 * (2 + DIMENSION_VALUE_LEN_MAX) + 4 + (3 + FOREIGN_CODE_LEN_MAX) + (2 + TRACE_LEN);
 
 /// The tag of a field: its number and its wire type, in one byte for numbers below 16.
 const fn tag(number: u8, wire: u8) -> u8 {
@@ -21,7 +23,7 @@ const fn tag(number: u8, wire: u8) -> u8 {
 }
 const VARINT: u8 = 0;
 const FIXED64: u8 = 1;
-const TEXT: u8 = 2;
+const BYTES: u8 = 2;
 
 /// Why a record is no click.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +44,7 @@ pub(crate) enum Keep {
 }
 
 /// Writes `click` to the front of `out` and answers its length. Texts beyond their limits are cut.
-pub(crate) fn encode(click: &Click<'_>, keep: Keep, out: &mut [u8; CLICK_LEN_MAX]) -> usize {
+pub(crate) fn encode(click: &Click<'_>, keep: Keep, trace: Option<ClickTrace>, out: &mut [u8; CLICK_LEN_MAX]) -> usize {
     let mut out = Out { bytes: out, len: 0 };
     out.fixed64(1, click.link.get());
     out.text(2, click.owner, OWNER_BYTES_MAX);
@@ -61,6 +63,9 @@ pub(crate) fn encode(click: &Click<'_>, keep: Keep, out: &mut [u8; CLICK_LEN_MAX
         out.varint(13, u64::from(click.domain.get()));
         out.text(14, click.code, FOREIGN_CODE_LEN_MAX);
     }
+    if let Some(trace) = trace {
+        out.bytes(15, &pack_trace(trace));
+    }
     out.len
 }
 
@@ -72,13 +77,14 @@ pub(crate) fn link_of(bytes: &[u8]) -> u64 {
 
 /// Reads what [`encode`] wrote, in this version or another: unknown fields are skipped, unknown
 /// numbers are `Unknown`, letters that are none are absent.
-pub(crate) fn decode(bytes: &[u8]) -> Result<LoggedClick, DecodeError> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<(LoggedClick, Option<ClickTrace>), DecodeError> {
     if bytes.len() > CLICK_LEN_MAX {
         return Err(DecodeError::TooLong(bytes.len()));
     }
     let click = proto::Click::decode(bytes)?;
+    let trace = unpack_trace(&click.trace);
     let [browser, system, device, _] = click.client.to_le_bytes().map(u32::from);
-    Ok(LoggedClick {
+    let click = LoggedClick {
         link: LinkId::new(click.link),
         domain: domain(click.domain),
         code: CompactString::from(cut(&click.code, FOREIGN_CODE_LEN_MAX)),
@@ -95,7 +101,22 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<LoggedClick, DecodeError> {
         utm_source: value(&click.utm_source),
         utm_medium: value(&click.utm_medium),
         utm_campaign: value(&click.utm_campaign),
-    })
+    };
+    Ok((click, trace))
+}
+
+fn pack_trace(trace: ClickTrace) -> [u8; TRACE_LEN] {
+    let mut bytes = [0; TRACE_LEN];
+    bytes[..16].copy_from_slice(&trace.trace_id.to_be_bytes());
+    bytes[16..].copy_from_slice(&trace.span_id.to_be_bytes());
+    bytes
+}
+
+/// `None` for what [`pack_trace`] never makes.
+fn unpack_trace(bytes: &[u8]) -> Option<ClickTrace> {
+    let (trace_id, span_id) = bytes.split_first_chunk::<16>()?;
+    let trace = ClickTrace { trace_id: u128::from_be_bytes(*trace_id), span_id: u64::from_be_bytes(span_id.try_into().ok()?) };
+    (trace.trace_id != 0 && trace.span_id != 0).then_some(trace)
 }
 
 /// Fields that are zero or empty are not written, as in every proto3 encoder.
@@ -133,11 +154,14 @@ impl Out<'_> {
     }
 
     fn text(&mut self, number: u8, text: &str, len_max: usize) {
-        let text = cut(text, len_max);
-        if !text.is_empty() {
-            self.put(&[tag(number, TEXT)]);
-            self.raw_varint(text.len() as u64);
-            self.put(text.as_bytes());
+        self.bytes(number, cut(text, len_max).as_bytes());
+    }
+
+    fn bytes(&mut self, number: u8, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.put(&[tag(number, BYTES)]);
+            self.raw_varint(bytes.len() as u64);
+            self.put(bytes);
         }
     }
 }
@@ -254,23 +278,30 @@ mod tests {
             utm_campaign: click.utm_campaign.to_string(),
             domain: click.domain.map_or(0, DomainNo::get),
             code: click.code.to_string(),
+            trace: Vec::new(),
         }
     }
 
     proptest! {
         #[test]
-        fn writes_what_prost_writes_and_reads_it_back(click in clicks()) {
+        fn writes_what_prost_writes_and_reads_it_back(click in clicks(), trace_id in 1..u128::MAX, span_id in 1..u64::MAX) {
             let mut out = [0; CLICK_LEN_MAX];
-            let len = encode(&borrowed(&click), Keep::Everything, &mut out);
+            let len = encode(&borrowed(&click), Keep::Everything, None, &mut out);
             let click = bounded(&click);
             prop_assert_eq!(&out[..len], &message(&click).encode_to_vec()[..]);
-            prop_assert_eq!(decode(&out[..len]).unwrap(), click.clone());
+            prop_assert_eq!(decode(&out[..len]).unwrap(), (click.clone(), None));
             prop_assert_eq!(link_of(&out[..len]), click.link.get());
 
             let less = LoggedClick { domain: None, code: CompactString::default(), ..click };
-            let len = encode(&Click { domain: DomainNo::DEFAULT, code: "left out", ..borrowed(&less) }, Keep::Statistics, &mut out);
+            let len = encode(&Click { domain: DomainNo::DEFAULT, code: "left out", ..borrowed(&less) }, Keep::Statistics, None, &mut out);
             prop_assert_eq!(&out[..len], &message(&less).encode_to_vec()[..]);
-            prop_assert_eq!(decode(&out[..len]).unwrap(), less);
+            prop_assert_eq!(decode(&out[..len]).unwrap(), (less.clone(), None));
+
+            let trace = ClickTrace { trace_id, span_id };
+            let len = encode(&borrowed(&less), Keep::Statistics, Some(trace), &mut out);
+            let traced = proto::Click { trace: [&trace_id.to_be_bytes()[..], &span_id.to_be_bytes()].concat(), ..message(&less) };
+            prop_assert_eq!(&out[..len], &traced.encode_to_vec()[..]);
+            prop_assert_eq!(decode(&out[..len]).unwrap(), (less, Some(trace)));
         }
 
         #[test]
@@ -280,12 +311,12 @@ mod tests {
         }
 
         #[test]
-        fn a_later_versions_fields_are_skipped(click in clicks(), number in 15_u32..1000, payload in any::<u64>()) {
+        fn a_later_versions_fields_are_skipped(click in clicks(), number in 16_u32..1000, payload in any::<u64>()) {
             let click = bounded(&click);
             let mut bytes = message(&click).encode_to_vec();
             prost::encoding::uint64::encode(number, &payload, &mut bytes);
             prop_assume!(bytes.len() <= CLICK_LEN_MAX);
-            prop_assert_eq!(decode(&bytes).unwrap(), click);
+            prop_assert_eq!(decode(&bytes).unwrap(), (click, None));
         }
 
         #[test]
@@ -316,7 +347,8 @@ mod tests {
             utm_campaign: &long,
         };
         let mut out = [0; CLICK_LEN_MAX];
-        assert_eq!(encode(&click, Keep::Everything, &mut out), CLICK_LEN_MAX);
+        let trace = Some(ClickTrace { trace_id: u128::MAX, span_id: u64::MAX });
+        assert_eq!(encode(&click, Keep::Everything, trace, &mut out), CLICK_LEN_MAX);
 
         click.owner = "admin";
         click.at = UnixMs::new(1_795_000_000_000);
@@ -325,21 +357,30 @@ mod tests {
         (click.country, click.language) = (Country::parse("DE"), Language::parse("de"));
         (click.browser, click.system, click.device) = (Browser::Chrome, System::Windows, Device::Desktop);
         (click.domain, click.code) = (DomainNo::DEFAULT, "4fK9aQz");
-        assert_eq!(encode(&click, Keep::Statistics, &mut out), 42);
-        assert_eq!(encode(&click, Keep::Everything, &mut out), 53);
+        assert_eq!(encode(&click, Keep::Statistics, None, &mut out), 42);
+        assert_eq!(encode(&click, Keep::Everything, None, &mut out), 53);
         click.referrer = "github.com";
-        assert_eq!(encode(&click, Keep::Statistics, &mut out), 54);
+        assert_eq!(encode(&click, Keep::Statistics, None, &mut out), 54);
+        assert_eq!(encode(&click, Keep::Statistics, trace, &mut out), 54 + 26, "a trace is paid for by those few that have one");
+    }
+
+    #[test]
+    fn what_is_no_trace_is_none() {
+        for bytes in [vec![], vec![1; 23], vec![1; 25], vec![0; 24], [[1; 16].as_slice(), &[0; 8]].concat()] {
+            let record = proto::Click { trace: bytes, ..Default::default() }.encode_to_vec();
+            assert_eq!(decode(&record).unwrap().1, None);
+        }
     }
 
     #[test]
     fn numbers_that_mean_nothing_yet_read_as_unknown() {
         for number in [0, DomainNo::MAX + 1, u32::MAX] {
             let bytes = proto::Click { domain: number, ..Default::default() }.encode_to_vec();
-            assert_eq!(decode(&bytes).unwrap().domain, None);
+            assert_eq!(decode(&bytes).unwrap().0.domain, None);
         }
         for number in [27, 1 + 27, 27 * 27 * 27, u32::MAX] {
             let bytes = proto::Click { country: number, language: number, client: 0x00_63_63_63, ..Default::default() }.encode_to_vec();
-            let click = decode(&bytes).unwrap();
+            let (click, _) = decode(&bytes).unwrap();
             assert_eq!((click.browser, click.system, click.device), (Browser::Unknown, System::Unknown, Device::Unknown));
             assert!(number == 28 || click.country.is_none() && click.language.is_none(), "{number}");
         }

@@ -13,11 +13,13 @@ mod link_events_both;
 pub mod memory;
 pub mod metrics;
 pub mod mmdb;
+pub mod otlp;
 mod proto;
 pub mod redis;
 pub mod scylla;
 pub mod sqlite;
 mod stats_codec;
 pub mod system;
+mod traced;
 
 pub use link_events_both::LinkEventsBoth;

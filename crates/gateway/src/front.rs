@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use axum::Router;
+use chassis::trace;
 use domain::Domain;
 use domain::api::{Answer, Ask, Route};
 use futures_util::FutureExt as _;
@@ -28,6 +29,7 @@ use crate::plain::Head;
 use crate::redirects::{self, Begun, CodeRequest, View};
 use crate::request::{self, Fields, HostProblem, Remote, RequestId, X_REQUEST_ID, for_log};
 use crate::state::{Gateway, Peer};
+use crate::traced::Traced;
 
 /// What all connections share.
 pub(crate) struct Door {
@@ -69,6 +71,7 @@ struct FinishedBy {
     kind: RequestKind,
     framing: Framing,
     began: Instant,
+    traced: Traced,
 }
 
 /// How the connection goes on after an answer.
@@ -105,10 +108,12 @@ impl Service<Request<Incoming>> for Front {
         let began = Instant::now();
         let in_flight = InFlight::begin(&self.activity);
         let framing = Framing::of(&request);
-        let id = self.request_id(request.headers());
-        let step = catch_unwind(AssertUnwindSafe(|| self.dispatch(request, id, began)));
-        let step = step.unwrap_or_else(|panic| Step::Now(RequestKind::Page, panicked(id, panic.as_ref())));
-        self.answering(step, in_flight, (framing, began), id)
+        let traced = Traced::new(self, request.method(), request.headers());
+        let step = trace::within(traced.scope(), || {
+            let step = catch_unwind(AssertUnwindSafe(|| self.dispatch(request, traced.id, began)));
+            step.unwrap_or_else(|panic| Step::Now(RequestKind::Page, panicked(traced.id, panic.as_ref())))
+        });
+        self.answering(step, in_flight, (framing, began), traced)
     }
 }
 
@@ -120,16 +125,30 @@ impl Future for Answering {
             Self::Now(response) => Poll::Ready(Ok(response.take().unwrap_or_else(|| Response::new(Body::Empty)))),
             Self::Later(unfinished) => {
                 let mut response = ready!(unfinished.work.as_mut().poll(cx));
-                let FinishedBy { door, activity, kind, framing, began } = &unfinished.front;
-                finish(door, activity, (*kind, *framing, *began), &mut response);
+                unfinished.front.finish(&mut response);
                 Poll::Ready(Ok(response))
             }
         }
     }
 }
 
-fn finish(door: &Door, activity: &Activity, (kind, framing, began): (RequestKind, Framing, Instant), response: &mut Response<Body>) {
-    door.gateway.metrics.answered(kind, response.status(), began.elapsed());
+impl FinishedBy {
+    fn finish(&self, response: &mut Response<Body>) {
+        let Self { door, activity, kind, framing, began, traced } = self;
+        finish(door, activity, (*kind, *framing, *began), traced, response);
+    }
+}
+
+fn finish(
+    door: &Door,
+    activity: &Activity,
+    (kind, framing, began): (RequestKind, Framing, Instant),
+    traced: &Traced,
+    response: &mut Response<Body>,
+) {
+    let took = began.elapsed();
+    door.gateway.metrics.answered(kind, response.status(), took);
+    traced.ended(&door.gateway, kind, response, took);
     let last = match framing {
         Framing::Http1 => activity.is_draining(),
         Framing::Http1Chunked => true,
@@ -156,16 +175,17 @@ impl Front {
         self.remote.request_id(headers).unwrap_or_else(|| self.door.gateway.request_ids.next())
     }
 
-    pub(crate) fn answering(&self, step: Step, in_flight: InFlight, (framing, began): (Framing, Instant), id: RequestId) -> Answering {
+    pub(crate) fn answering(&self, step: Step, in_flight: InFlight, (framing, began): (Framing, Instant), traced: Traced) -> Answering {
         match step {
             Step::Now(kind, mut response) => {
-                finish(&self.door, &self.activity, (kind, framing, began), &mut response);
+                finish(&self.door, &self.activity, (kind, framing, began), &traced, &mut response);
                 Answering::Now(Some(response))
             }
             Step::Later(kind, work) => {
                 let work = AssertUnwindSafe(work).catch_unwind();
-                let work = Box::pin(async move { work.await.unwrap_or_else(|panic| panicked(id, panic.as_ref())) });
-                let front = FinishedBy { door: self.door.clone(), activity: self.activity.clone(), kind, framing, began };
+                let work = async move { work.await.unwrap_or_else(|panic| panicked(traced.id, panic.as_ref())) };
+                let work = Box::pin(trace::in_scope(traced.scope(), work));
+                let front = FinishedBy { door: self.door.clone(), activity: self.activity.clone(), kind, framing, began, traced };
                 Answering::Later(Box::new(Unfinished { work, front, _in_flight: in_flight }))
             }
         }

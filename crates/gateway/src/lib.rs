@@ -29,6 +29,7 @@ mod server;
 mod shedding;
 mod state;
 mod tls;
+mod traced;
 
 use std::sync::Arc;
 

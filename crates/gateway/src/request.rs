@@ -1,10 +1,10 @@
 //! Who asks, for which host, under which id. Headers that speak of others are believed from trusted
 //! proxies only.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use chassis::trace::TraceContext;
 use domain::Country;
 use domain::port::Entropy;
 use http::header::{FORWARDED, HOST};
@@ -13,14 +13,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 use crate::network::Networks;
 use crate::options::ForwardedHeader;
 
+pub(crate) use chassis::RequestId;
+
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const COUNTRY_HEADERS: [HeaderName; 3] =
     [HeaderName::from_static("cf-ipcountry"), HeaderName::from_static("cloudfront-viewer-country"), HeaderName::from_static("x-country")];
 
-/// Longer ids of others are replaced by ours.
-const REQUEST_ID_LEN_MAX: usize = 64;
-const REQUEST_ID_LEN_MIN: usize = 8;
 /// Hops looked at; a longer chain is somebody's invention.
 const HOPS_MAX: usize = 32;
 
@@ -46,46 +46,6 @@ fn visible(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| matches!(b, b'\t' | b' '..=b'~')))
 }
 
-/// Names a request in answers and logs: letters, digits and `-_.` only.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RequestId {
-    length: u8,
-    bytes: [u8; REQUEST_ID_LEN_MAX],
-}
-
-impl RequestId {
-    /// Somebody else's id, if it is one that can be repeated safely.
-    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
-        let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        if !(REQUEST_ID_LEN_MIN..=REQUEST_ID_LEN_MAX).contains(&text.len()) || !text.iter().all(allowed) {
-            return None;
-        }
-        let mut bytes = [0; REQUEST_ID_LEN_MAX];
-        bytes[..text.len()].copy_from_slice(text);
-        Some(Self { length: u8::try_from(text.len()).ok()?, bytes })
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
-    }
-
-    pub(crate) fn to_header(self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.bytes[..usize::from(self.length)]).unwrap_or(HeaderValue::from_static("-"))
-    }
-}
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// Makes ids: a random prefix for the process, then a counter.
 pub(crate) struct RequestIds {
     prefix: u64,
@@ -98,18 +58,7 @@ impl RequestIds {
     }
 
     pub(crate) fn next(&self) -> RequestId {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
-        let count = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut bytes = [0; REQUEST_ID_LEN_MAX];
-        let mut at = 0;
-        for (number, digits) in [(self.prefix, 8_u32), (count, 10)] {
-            for digit in (0..digits).rev() {
-                let nibble = (number >> (4 * digit)) & 0xf;
-                bytes[at] = HEX[usize::try_from(nibble).unwrap_or(0)];
-                at += 1;
-            }
-        }
-        RequestId { length: 18, bytes }
+        RequestId::numbered(self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -165,6 +114,11 @@ impl Remote {
     pub(crate) fn request_id(self, headers: &impl Fields) -> Option<RequestId> {
         if self.trusted { RequestId::parse(headers.first(&X_REQUEST_ID)?) } else { None }
     }
+
+    /// The trace a trusted proxy made the request part of. A stranger's would let anybody choose what is kept.
+    pub(crate) fn trace(self, headers: &impl Fields) -> Option<TraceContext> {
+        if self.trusted { TraceContext::parse(headers.first(&TRACEPARENT)?) } else { None }
+    }
 }
 
 /// `for=` of one element of a `Forwarded` header.
@@ -212,7 +166,7 @@ pub(crate) fn host<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -
 
 /// What only our own proxies and processes may say; taken out before others read the headers.
 pub(crate) fn strip_internal(headers: &mut HeaderMap) {
-    const INTERNAL: [&str; 9] = [
+    const INTERNAL: [&str; 11] = [
         "x-forwarded-for",
         "x-forwarded-host",
         "x-forwarded-proto",
@@ -222,6 +176,8 @@ pub(crate) fn strip_internal(headers: &mut HeaderMap) {
         "forwarded",
         "grpc-timeout",
         "x-request-id",
+        "traceparent",
+        "tracestate",
     ];
     for name in INTERNAL {
         headers.remove(name);
@@ -304,12 +260,15 @@ mod tests {
     }
 
     #[test]
-    fn country_and_id_only_from_the_trusted() {
-        let lines = headers(&[("cf-ipcountry", "XX"), ("x-country", "de"), ("x-request-id", "abc-12345")]);
+    fn country_id_and_trace_only_from_the_trusted() {
+        let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let lines = headers(&[("cf-ipcountry", "XX"), ("x-country", "de"), ("x-request-id", "abc-12345"), ("traceparent", traceparent)]);
         let remote = |ip: &str| Remote::new(SocketAddr::new(ip.parse().unwrap(), 1), &proxies());
         assert_eq!(remote("10.0.0.1").country(&lines).unwrap().as_str(), "DE");
         assert_eq!(remote("10.0.0.1").request_id(&lines).unwrap().as_str(), "abc-12345");
+        assert_eq!(remote("10.0.0.1").trace(&lines).unwrap().to_string(), traceparent);
         assert_eq!(remote("1.1.1.1").country(&lines), None);
+        assert_eq!(remote("1.1.1.1").trace(&lines), None);
         assert_eq!(remote("1.1.1.1").request_id(&lines), None);
         for wrong in ["short", "has space 1", "new\tline-123", &"a".repeat(65)] {
             assert_eq!(RequestId::parse(wrong.as_bytes()), None, "{wrong}");

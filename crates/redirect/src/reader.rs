@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use chassis::trace::{self, Scope, TraceContext};
 use domain::port::{LinkCache, LinkChanged, LinkEvents, LinkStore};
 use domain::{DomainNo, Slug};
 use futures_util::FutureExt as _;
@@ -50,6 +51,9 @@ pub(crate) enum Read {
     Failed,
 }
 
+/// A read ahead, and the trace of who is about to ask, if it is kept.
+type Begun = (DomainNo, Box<str>, Option<TraceContext>);
+
 /// Where a read comes from.
 pub(crate) struct Sources {
     pub(crate) store: Arc<dyn LinkStore>,
@@ -65,7 +69,7 @@ pub(crate) fn waiting<T>(queue: &mpsc::Sender<T>) -> usize {
 /// What the background tasks work off.
 pub(crate) struct Queues {
     refreshes: mpsc::Receiver<Arc<Entry>>,
-    begun: mpsc::Receiver<(DomainNo, Box<str>)>,
+    begun: mpsc::Receiver<Begun>,
     fills: Option<(Arc<Tier>, mpsc::Receiver<Fill>)>,
 }
 
@@ -76,7 +80,7 @@ pub(crate) struct Reader {
     flights: Arc<Flights<Read>>,
     pub(crate) dice: Dice,
     refreshes: mpsc::Sender<Arc<Entry>>,
-    begun: mpsc::Sender<(DomainNo, Box<str>)>,
+    begun: mpsc::Sender<Begun>,
     pub(crate) news_is_certain: bool,
     started: Instant,
     /// When news may have been missed the last time: milliseconds after `started`, rounded up; zero for never.
@@ -204,7 +208,7 @@ impl Reader {
 
     /// Begins to read the code for somebody who is about to ask; not at all when too many are waiting.
     pub(crate) fn begin(&self, domain: DomainNo, slug: Slug<'_>) {
-        let begun = self.begun.try_send((domain, slug.as_str().into()));
+        let begun = self.begun.try_send((domain, slug.as_str().into(), trace::sampled()));
         if begun.is_ok() { &self.metrics.begun } else { &self.metrics.begun_dropped }.increment(1);
     }
 
@@ -233,7 +237,11 @@ impl Reader {
         };
         let (reader, token) = (self.clone(), draining.clone());
         let begun = async move {
-            errands::run(begun, BEGUN_MAX, token, |(domain, code)| reader.read_ahead(domain, code)).await;
+            errands::run(begun, BEGUN_MAX, token, |(domain, code, trace)| {
+                let scope = Scope { trace, request: None };
+                trace::in_scope(scope, reader.read_ahead(domain, code))
+            })
+            .await;
         };
         let mut tasks = vec![("redirect-refresh", refreshes.boxed()), ("redirect-begin", begun.boxed())];
         if let Some((tier, queue)) = fills {

@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 
 use crate::answer::too_late;
 use crate::method::MessageLimits;
-use crate::{status, timeout};
+use crate::{status, timeout, traced};
 
 /// Compression flag and length before each message.
 const FRAME_HEAD_LEN: usize = 5;
@@ -40,7 +40,7 @@ impl Frame {
         Ok(Self(frame.freeze()))
     }
 
-    /// The request, with what is left until `deadline`.
+    /// The request, with what is left until `deadline`, and what it is part of.
     ///
     /// # Errors
     /// `DeadlineExceeded`, never sent, when nothing is left.
@@ -54,10 +54,11 @@ impl Frame {
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
-        headers.reserve(3);
+        headers.reserve(3 + traced::HEADERS);
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(timeout::HEADER, timeout::format(left));
+        traced::write(headers);
         Ok(request)
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chassis::{Lifecycle, Reloaded};
+use chassis::trace::{self, Span};
 use domain::api::Deadline;
 use domain::{Error, Reason, Result};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
@@ -24,7 +25,8 @@ use crate::answer::too_late;
 use crate::call::{self, Body, Frame};
 use crate::method::{MessageLimits, Method};
 use crate::tls::{self, ClientTls};
-use crate::{clock, metrics};
+use crate::traced::{self, Calling};
+use crate::{clock, metrics, status};
 
 /// How connections to other services behave.
 #[derive(Clone, Debug)]
@@ -160,6 +162,15 @@ impl Channel {
         deadline: Deadline,
     ) -> Result<T> {
         let _busy = Busy::new(&self.0.in_flight);
+        let calling = Calling { method, address: self.0.address };
+        let span = Span::begin(&calling);
+        let outcome = trace::in_scope(span.scope(), self.exchange(method, limits, frame, deadline)).await;
+        let code = outcome.as_ref().map_or_else(status::code, |_| tonic::Code::Ok);
+        span.end_with(traced::error_type(code), &[traced::status(code)]);
+        outcome
+    }
+
+    async fn exchange<T: Message + Default>(&self, method: &Method, limits: MessageLimits, frame: &Frame, deadline: Deadline) -> Result<T> {
         let sent_ms = clock::now_ms();
         match tokio::time::timeout_at(deadline.at().into(), self.send(method, frame, deadline)).await {
             Ok(response) => {

@@ -25,6 +25,7 @@ mod stats;
 mod status;
 mod timeout;
 mod tls;
+mod traced;
 
 pub use channel::{Channel, Connector};
 pub use endpoints::Endpoints;

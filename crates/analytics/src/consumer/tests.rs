@@ -125,7 +125,7 @@ impl ClickSource for Source {
         let start = LogPosition { log: LOG, partition: 0, offset: self.at };
         self.at = next_offset;
         let (offsets, clicks) = taken.into_iter().unzip();
-        Ok(ClickBatch { start, clicks, next_offset, offsets })
+        Ok(ClickBatch { start, clicks, next_offset, offsets, traces: Vec::new() })
     }
 
     async fn commit(&mut self, offset: u64) -> PortResult<()> {

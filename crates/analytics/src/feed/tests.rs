@@ -59,7 +59,7 @@ impl ClickSource for Source {
         let start = LogPosition { log: LOG, partition: self.partition, offset: self.at };
         let (offsets, clicks) = (self.at..10).map(|offset| (offset, click())).unzip();
         self.at = 10;
-        Ok(ClickBatch { start, clicks, next_offset: 10, offsets })
+        Ok(ClickBatch { start, clicks, next_offset: 10, offsets, traces: Vec::new() })
     }
 
     async fn commit(&mut self, offset: u64) -> PortResult<()> {

@@ -24,6 +24,7 @@ use super::hot::HotLinks;
 use super::ring::Ring;
 use super::url::Url;
 use crate::click_codec::{self, CLICK_LEN_MAX, Keep};
+use crate::traced::{ClickCreation, click_trace};
 
 /// Clicks handed over before acknowledgements are looked at.
 const TURN_LEN_MAX: usize = 1_024;
@@ -75,6 +76,7 @@ pub struct ClickLog {
 struct Shared {
     ring: Ring,
     delivery: Arc<Delivery>,
+    creation: ClickCreation,
     /// No click is taken any more, and the thread ends when it has sent what it can.
     closed: AtomicBool,
 }
@@ -94,7 +96,8 @@ impl ClickLog {
     /// a runtime.
     pub fn start(url: &Url, options: Options, lifecycle: &Lifecycle) -> PortResult<Arc<Self>> {
         let delivery = Arc::new(Delivery::new());
-        let shared = Arc::new(Shared { ring: Ring::new(options.ring_bytes), delivery, closed: AtomicBool::new(false) });
+        let creation = ClickCreation { system: "kafka", topic: url.topic().into() };
+        let shared = Arc::new(Shared { ring: Ring::new(options.ring_bytes), delivery, creation, closed: AtomicBool::new(false) });
         let mut producer = Producer::new(url, options, shared.clone())?;
         let (done, mut ended) = oneshot::channel::<()>();
         std::thread::Builder::new()
@@ -144,10 +147,14 @@ impl Port for ClickLog {
         }
         // Counted before it can be delivered, so that the books never show more delivered than taken.
         shared.delivery.taken();
+        let creation = shared.creation.begin();
         let has_room = RECORD.with_borrow_mut(|record| {
-            let len = click_codec::encode(click, Keep::Everything, record);
+            let len = click_codec::encode(click, Keep::Everything, click_trace(creation.as_ref()), record);
             shared.ring.put(&record[..len])
         });
+        if let Some(creation) = creation {
+            creation.end((!has_room).then_some(Dropped::BufferFull.as_str()));
+        }
         if has_room {
             return Ok(());
         }

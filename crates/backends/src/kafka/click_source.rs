@@ -74,7 +74,7 @@ impl KafkaClickSource {
     /// What lies in memory, up to `max` clicks.
     fn take(&mut self, max: usize) -> ClickBatch {
         let (mut clicks, mut offsets) = (Vec::with_capacity(max), Vec::with_capacity(max));
-        let mut unreadable = 0;
+        let (mut traces, mut unreadable) = (Vec::new(), 0);
         while clicks.len() < max {
             match self.queue.poll(Duration::ZERO) {
                 None => break,
@@ -90,9 +90,10 @@ impl KafkaClickSource {
                     }
                     self.position = Some(offset + 1);
                     match click_codec::decode(message.payload().unwrap_or_default()) {
-                        Ok(click) => {
+                        Ok((click, trace)) => {
                             offsets.push(offset);
                             clicks.push(click);
+                            traces.extend(trace.map(|trace| (offset, trace)));
                         }
                         Err(error) => {
                             unreadable += 1;
@@ -109,7 +110,7 @@ impl KafkaClickSource {
         let next_offset = self.position.unwrap_or(0);
         let offset = offsets.first().copied().unwrap_or(next_offset);
         let start = LogPosition { log: self.log, partition: self.partition(), offset };
-        ClickBatch { start, clicks, next_offset, offsets }
+        ClickBatch { start, clicks, next_offset, offsets, traces }
     }
 
     async fn ask<T: Send + 'static>(&self, ask: impl FnOnce(&Driver, &str, i32) -> PortResult<T> + Send + 'static) -> PortResult<T> {

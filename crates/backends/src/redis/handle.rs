@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use chassis::Lifecycle;
 use chassis::lifecycle::{OnError, Stage};
+use chassis::trace::{Span, Value};
 use domain::port::PortResult;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -21,6 +22,7 @@ use super::connection::{Connection, Opener};
 use super::error::{Failure, OpenError};
 use super::meters::{Meters, Op};
 use super::url::RedisUrl;
+use crate::traced::Query;
 
 /// A handle; clones share everything.
 #[derive(Clone)]
@@ -91,6 +93,8 @@ impl Redis {
     /// Does `request`, which concerns `key`, within the bounds of this handle.
     pub(super) async fn run<T>(&self, op: Op, key: &[u8], request: impl Future<Output = RedisResult<T>>) -> PortResult<T> {
         let inner = &*self.0;
+        let query = Query { system: "redis", operation: op.command(), collection: None, op: op.name() };
+        let span = Span::begin(&query);
         let group = inner.breaker.group(key);
         let answer = if inner.breaker.is_open(group) {
             Err(Failure::Skipped)
@@ -99,6 +103,10 @@ impl Redis {
         } else {
             Err(Failure::Busy)
         };
+        match &answer {
+            Err(Failure::Skipped) => span.end_with(None, &[("terse.skipped", Value::Bool(true))]),
+            answer => span.end(answer.as_ref().err().map(Failure::as_str)),
+        }
         answer.map_err(|failure| {
             inner.meters.failed(op, failure.as_str());
             failure.into_port_error(op)

@@ -39,6 +39,19 @@ impl Op {
         }
     }
 
+    /// The command that matters, for traces.
+    pub(super) fn command(self) -> &'static str {
+        match self {
+            Self::Find => "HMGET",
+            Self::Put | Self::PutAbsent | Self::Take => "EVALSHA",
+            Self::Rebuild => "SET",
+            Self::Publish => "PUBLISH",
+            Self::Salt => "GET",
+            Self::Count => "INCRBY",
+            Self::Probe => "EXISTS",
+        }
+    }
+
     /// The value of the label `op`.
     fn label(self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::metrics::{Histogram, counter, histogram};
+use chassis::trace::Span;
 use domain::port::{Outcome, PortError, PortErrorKind, PortResult};
 use scylla::client::session::Session;
 use scylla::errors::ExecutionError;
@@ -20,6 +21,7 @@ use super::fields::Fields;
 use super::hedge::Delay;
 use super::{Options, Scylla, session};
 use crate::metrics::{CQL_BAD_ROWS, CQL_FAILURES, CQL_SECONDS};
+use crate::traced::{self, Query};
 
 /// Rows of one page where a whole partition is read.
 const PAGE_LEN: i32 = 1_000;
@@ -86,6 +88,9 @@ impl Mode {
 /// A statement the servers know, with its name.
 pub(super) struct Prepared {
     pub(super) op: &'static str,
+    /// Verb and table.
+    verb: Box<str>,
+    table: Box<str>,
     mode: Mode,
     timeout: Duration,
     statement: PreparedStatement,
@@ -143,7 +148,8 @@ impl Scylla {
             statement.set_execution_profile_handle(Some(profile.build().into_handle()));
             statement.set_history_listener(self.0.hedge.clone());
         }
-        Ok(Prepared { op, mode, timeout, statement, seconds: histogram!(CQL_SECONDS, "op" => op) })
+        let (verb, table) = verb_and_table(text);
+        Ok(Prepared { op, verb: verb.into(), table: table.into(), mode, timeout, statement, seconds: histogram!(CQL_SECONDS, "op" => op) })
     }
 
     fn session(&self, mode: Mode) -> &Session {
@@ -188,6 +194,19 @@ impl Scylla {
     }
 
     async fn send(
+        &self,
+        query: &Prepared,
+        values: &(impl SerializeRow + Sync),
+        page: Option<PagingState>,
+    ) -> PortResult<(QueryResult, PagingStateResponse)> {
+        let what = Query { system: "cassandra", operation: &query.verb, collection: Some(&query.table), op: query.op };
+        let span = Span::begin(&what);
+        let answer = self.send_untraced(query, values, page).await;
+        traced::end(span, &answer);
+        answer
+    }
+
+    async fn send_untraced(
         &self,
         query: &Prepared,
         values: &(impl SerializeRow + Sync),
@@ -248,6 +267,14 @@ impl Scylla {
     }
 }
 
+/// What a statement does, and to which table.
+fn verb_and_table(text: &str) -> (&str, &str) {
+    let mut words = text.split_whitespace();
+    let verb = words.next().unwrap_or_default();
+    let table = if verb == "UPDATE" { words.next() } else { words.skip_while(|word| !matches!(*word, "FROM" | "INTO")).nth(1) };
+    (verb, table.unwrap_or_default())
+}
+
 impl Rows {
     fn new(op: &'static str, answer: QueryResult) -> PortResult<Self> {
         let rows = answer.into_rows_result().map_err(|error| Broken::with_source("an answer without rows", error).into_error(op))?;
@@ -297,5 +324,22 @@ impl Decided {
     pub(super) fn standing<T>(&self, column: &str, mut read: impl FnMut(&Fields<'_, '_>) -> Result<T, Broken>) -> PortResult<Option<T>> {
         let row = self.rows.first(|fields| if fields.is_null(column) { Ok(None) } else { read(fields).map(Some) });
         Ok(row?.flatten().filter(|_| !self.applied))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_named_by_verb_and_table() {
+        for (text, expected) in [
+            ("SELECT a, b FROM links WHERE domain = ?", ("SELECT", "links")),
+            ("INSERT INTO jobs (id, owner) VALUES (?, ?)", ("INSERT", "jobs")),
+            ("UPDATE links SET a = ? WHERE domain = ? IF version = ?", ("UPDATE", "links")),
+            ("DELETE FROM claims WHERE owner = ?", ("DELETE", "claims")),
+        ] {
+            assert_eq!(verb_and_table(text), expected);
+        }
     }
 }

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use chassis::trace::Span;
 use domain::port::{Outcome, PortError, PortErrorKind, PortResult};
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
@@ -44,6 +45,7 @@ pub use stats_store::{STATS, SqliteStats, open_stats};
 pub use stores::{LINKS, Stores, open_links};
 pub use takedowns::Takedowns;
 
+use crate::traced::{self, Query};
 use readers::Readers;
 use writer::Writer;
 
@@ -147,8 +149,11 @@ impl Sqlite {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
         A: FnOnce(&T) + Send + 'static,
     {
-        let answer = self.with_threads(op, |threads| threads.writer.send(op, f, then))?;
-        answered(op, Outcome::Unknown, answer).await
+        traced(op, async {
+            let answer = self.with_threads(op, |threads| threads.writer.send(op, f, then))?;
+            answered(op, Outcome::Unknown, answer).await
+        })
+        .await
     }
 
     /// Runs `f` on a reader, on one snapshot that holds every write answered before.
@@ -157,8 +162,11 @@ impl Sqlite {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let answer = self.with_threads(op, |threads| threads.readers.send(op, f))?;
-        answered(op, Outcome::NotApplied, answer).await
+        traced(op, async {
+            let answer = self.with_threads(op, |threads| threads.readers.send(op, f))?;
+            answered(op, Outcome::NotApplied, answer).await
+        })
+        .await
     }
 
     /// Finishes what waits, moves the write-ahead log into the file, and closes it. Later calls, of any
@@ -183,6 +191,15 @@ impl Sqlite {
         let threads = self.0.threads.read().unwrap_or_else(PoisonError::into_inner);
         threads.as_ref().map_or_else(|| Err(PortError::new(PortErrorKind::Unavailable, op, Outcome::NotApplied)), f)
     }
+}
+
+/// From the queue to the answer. Each is several statements, so that its own name says most.
+async fn traced<T>(op: &'static str, work: impl Future<Output = PortResult<T>>) -> PortResult<T> {
+    let query = Query { system: "sqlite", operation: op.strip_prefix("sqlite: ").unwrap_or(op), collection: None, op };
+    let span = Span::begin(&query);
+    let answer = work.await;
+    traced::end(span, &answer);
+    answer
 }
 
 /// A thread drops the sender only when the operation panicked.

@@ -130,6 +130,13 @@ pub struct Click<'a> {
     pub utm_campaign: &'a str,
 }
 
+/// Where in a trace a click was made; known of the few whose trace is kept. Neither number is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClickTrace {
+    pub trace_id: u128,
+    pub span_id: u64,
+}
+
 /// One click as read back from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedClick {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::PortResult;
-use crate::model::{Click, LoggedClick};
+use crate::model::{Click, ClickTrace, LoggedClick};
 
 /// Why a click was not kept. Each is a label of the drop counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +60,8 @@ pub struct ClickBatch {
     pub next_offset: u64,
     /// Offsets of each click, as long as `clicks`.
     pub offsets: Vec<u64>,
+    /// Of those clicks that are part of a trace that is kept: the offset, and the place in the trace.
+    pub traces: Vec<(u64, ClickTrace)>,
 }
 
 /// One partition of the log, read in order. Only synced records are handed out.

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use chassis::trace;
 use domain::api::{Context, Deadline};
 use domain::{ApiKey, Caller, Reason, limits};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
@@ -70,12 +71,18 @@ pub(crate) async fn guard(State(api): State<Arc<Api>>, request: Request, next: N
     let Some(peer) = request.extensions().get::<Peer>().copied() else {
         return internal("a request came without its peer").into_response();
     };
+    // For the span of the request: only the router knows its route.
+    let route = request.extensions().get::<MatchedPath>().filter(|_| trace::is_on()).cloned();
     let tally = Tally::default();
     let response = match serve(&api, request, next, &tally, peer).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
-    dress(response, &tally, peer.request_id)
+    let mut response = dress(response, &tally, peer.request_id);
+    if let Some(route) = route {
+        response.extensions_mut().insert(route);
+    }
+    response
 }
 
 /// One absolute deadline for all of it, which stands still while the client sends its body: the

@@ -13,7 +13,7 @@ use crate::body::Body;
 use crate::front::Front;
 use crate::metrics::RequestKind;
 use crate::redirects::Leads;
-use crate::request::RequestId;
+use crate::traced::Traced;
 
 /// An output buffer that has become larger is not kept.
 const KEPT_LEN: usize = 8 * 1024;
@@ -64,7 +64,7 @@ impl Answers {
     }
 
     /// A redirect, and the count of it.
-    pub(super) fn redirect(&mut self, front: &Front, leads: &Leads<'_>, (id, began): (RequestId, Instant)) -> Goes {
+    pub(super) fn redirect(&mut self, front: &Front, leads: &Leads<'_>, (traced, began): (&Traced, Instant)) -> Goes {
         let goes = if front.activity.is_draining() { Goes::No } else { Goes::On };
         let gateway = &front.door.gateway;
         self.status(leads.status);
@@ -75,13 +75,15 @@ impl Answers {
         }
         self.bytes.extend_from_slice(b"x-robots-tag: noindex\r\n");
         self.field("referrer-policy", gateway.options.referrer_policy.as_bytes());
-        self.field("x-request-id", id.as_str().as_bytes());
+        self.field("x-request-id", traced.id.as_str().as_bytes());
         if goes == Goes::No {
             self.bytes.extend_from_slice(b"connection: close\r\n");
         }
         self.bytes.extend_from_slice(b"content-length: 0\r\n");
         self.end_of_head(front);
-        gateway.metrics.answered(RequestKind::Redirect, leads.status, began.elapsed());
+        let took = began.elapsed();
+        gateway.metrics.answered(RequestKind::Redirect, leads.status, took);
+        traced.redirected(gateway, leads.status, took);
         goes
     }
 

@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use chassis::trace;
 use domain::Domain;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
@@ -19,6 +20,7 @@ use crate::activity::InFlight;
 use crate::front::{self, Answering, Framing, Front, Plainly, Step};
 use crate::metrics::RequestKind;
 use crate::redirects;
+use crate::traced::Traced;
 use answer::{Answers, Goes};
 pub(crate) use head::Head;
 use head::Parsed;
@@ -133,24 +135,29 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Plain<'a, S> {
 fn answer(front: &Front, answers: &mut Answers, head: &Head<'_>, domain: &Arc<Domain>) -> Option<Batch> {
     let began = Instant::now();
     let in_flight = InFlight::begin(&front.activity);
-    let id = front.request_id(head);
+    let traced = Traced::plain(front, head);
     let before = answers.bytes.len();
-    let answered = catch_unwind(AssertUnwindSafe(|| match front.plainly(head, domain, id, began) {
+    let work = || match front.plainly(head, domain, traced.id, began) {
         Plainly::Leads(route) => {
-            ControlFlow::Continue(answers.redirect(front, &redirects::leads(&front.door.gateway, domain, &route, head.query), (id, began)))
+            let leads = redirects::leads(&front.door.gateway, domain, &route, head.query);
+            ControlFlow::Continue(answers.redirect(front, &leads, (&traced, began)))
         }
         Plainly::Step(step) => ControlFlow::Break(step),
-    }));
-    let step = match answered {
+    };
+    let work = || catch_unwind(AssertUnwindSafe(work));
+    let answered = if traced.is_sampled() { trace::within(traced.scope(), work) } else { work() };
+    let answered = match answered {
         Ok(ControlFlow::Continue(Goes::On)) => return None,
         Ok(ControlFlow::Continue(Goes::No)) => return Some(Batch::Last),
-        Ok(ControlFlow::Break(step)) => step,
-        Err(panic) => {
-            answers.bytes.truncate(before);
-            Step::Now(RequestKind::Page, front::panicked(id, panic.as_ref()))
-        }
+        Ok(ControlFlow::Break(step)) => Ok(step),
+        Err(panic) => Err(panic),
     };
-    match front.answering(step, in_flight, (Framing::Http1, began), id) {
+    let traced = traced.followed();
+    let step = answered.unwrap_or_else(|panic| {
+        answers.bytes.truncate(before);
+        Step::Now(RequestKind::Page, trace::within(traced.scope(), || front::panicked(traced.id, panic.as_ref())))
+    });
+    match front.answering(step, in_flight, (Framing::Http1, began), traced) {
         Answering::Now(Some(response)) => match answers.push(front, response) {
             Goes::On => None,
             Goes::No => Some(Batch::Last),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use chassis::trace::{self, TraceContext};
 use domain::api::{Ask, Deadline, Purpose, Visit};
 use domain::limits::FOREIGN_CODE_LEN_MAX;
 use domain::{Country, Error, Reason, Result};
@@ -36,7 +37,7 @@ pub(super) fn to_ask(ask: &Ask<'_>, deadline: Deadline) -> proto::ResolveAsk {
         query: cut(visit.query, QUERY_LEN_MAX),
         purpose: to_purpose(visit.purpose).into(),
         timeout_us: timeout_us(deadline),
-        traceparent: String::new(),
+        traceparent: trace::sampled().map_or_else(String::new, |context| context.to_string()),
     }
 }
 
@@ -72,6 +73,11 @@ pub(super) fn ask(message: &proto::ResolveAsk) -> Result<Ask<'_>> {
     };
     let domain = domain_no(message.domain).ok_or_else(|| wrong("/domain", "is the number of no domain"))?;
     Ok(Ask { domain, code: &message.code, visit })
+}
+
+/// The trace of the item; those that are not kept are not named.
+pub(super) fn trace(message: &proto::ResolveAsk) -> Option<TraceContext> {
+    if message.traceparent.is_empty() { None } else { TraceContext::parse(message.traceparent.as_bytes()) }
 }
 
 /// The item's own deadline, if it has one, or the call's.

@@ -7,9 +7,11 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use chassis::lifecycle::{Lifecycle, OnError, Stage};
+use chassis::trace::{self, Span};
 use domain::api::{Answer, Ask, Deadline, Resolver};
 use domain::{Error, Reason, Result};
 use tokio::sync::oneshot;
+use tonic::Code;
 
 use super::answers::{Step, one};
 use super::asks::{timeout_us, to_ask};
@@ -17,7 +19,9 @@ use super::batch::{Options, Queue, Waiting};
 use crate::answer::too_late;
 use crate::call::Frame;
 use crate::channel::Channel;
-use crate::method::{self, resolver::RESOLVE_ONE};
+use crate::method;
+use crate::method::resolver::{RESOLVE, RESOLVE_ONE};
+use crate::traced::{self, Calling};
 use crate::{metrics, proto, status};
 
 /// The redirect service at one address.
@@ -72,8 +76,18 @@ impl Resolver for Client {
 
     async fn resolve(&self, ask: &Ask<'_>, deadline: Deadline) -> Result<Answer> {
         let (answer, outcome) = oneshot::channel();
-        self.queue.join(Waiting { ask: to_ask(ask, deadline), deadline, answer })?;
-        match tokio::time::timeout_at(deadline.at().into(), outcome).await {
+        let calling = Calling { method: &RESOLVE, address: self.queue.channel.address() };
+        let span = Span::begin(&calling);
+        let ask = trace::within(span.scope(), || to_ask(ask, deadline));
+        self.queue.join(Waiting { ask, deadline, answer })?;
+        let outcome = tokio::time::timeout_at(deadline.at().into(), outcome).await;
+        let code = match &outcome {
+            Ok(Ok(Ok(_))) => Code::Ok,
+            Ok(Ok(Err(error))) => status::code(error),
+            Ok(Err(_)) | Err(_) => Code::DeadlineExceeded,
+        };
+        span.end_with(traced::error_type(code), &[traced::status(code)]);
+        match outcome {
             Ok(Ok(Ok((Step::Answered(answer), _)))) => Ok(answer),
             Ok(Ok(Ok((Step::Deferred, ask)))) => self.resolve_one(ask, deadline).await,
             Ok(Ok(Err(error))) => Err(error),

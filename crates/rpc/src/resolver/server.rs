@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::api::Resolver;
+use chassis::trace::{self, Scope, Span, TraceContext, Value};
+use domain::api::{Answer, Ask, Resolver};
 use domain::{Error, Reason, Result};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::answers::{Writer, to_one};
 use super::asks::{self, BATCH_LEN_MAX};
@@ -14,6 +15,7 @@ use crate::answer::answer;
 use crate::method::resolver::{RESOLVE, RESOLVE_ONE};
 use crate::proto::resolver_server::{self, ResolverServer};
 use crate::proto::{ResolveOneRequest, ResolveOneResponse, ResolveRequest, ResolveResponse};
+use crate::traced::{self, Answering};
 use crate::{method, metrics};
 
 pub(crate) fn server(service: Arc<dyn Resolver>, timeout_max: Duration) -> ResolverServer<Server> {
@@ -43,17 +45,36 @@ impl Server {
                     continue;
                 }
             };
-            if let Some(answer) = self.service.try_resolve(&ask) {
-                writer.answer(answer);
-            } else {
-                self.service.begin(&ask);
-                writer.deferred();
-                deferred += 1;
+            match traced_by(asks::trace(message), || self.resolve_now(&ask)) {
+                Some(answer) => writer.answer(answer),
+                None => {
+                    writer.deferred();
+                    deferred += 1;
+                }
             }
         }
         metrics::deferred(deferred);
         Ok(writer.finish())
     }
+
+    fn resolve_now(&self, ask: &Ask<'_>) -> Option<Answer> {
+        let answer = self.service.try_resolve(ask);
+        if answer.is_none() {
+            self.service.begin(ask);
+        }
+        answer
+    }
+}
+
+/// Each of a batch belongs to a trace of its own, if to any.
+fn traced_by(caller: Option<TraceContext>, resolve: impl FnOnce() -> Option<Answer>) -> Option<Answer> {
+    let Some(caller) = caller else { return resolve() };
+    let answering = Answering(&RESOLVE);
+    let span = Span::below(&answering, Some(caller));
+    let scope = Scope { trace: span.context().or(Some(caller)), ..trace::current() };
+    let answer = trace::within(scope, resolve);
+    span.end_with(None, &[traced::status(Code::Ok), ("terse.deferred", Value::Bool(answer.is_none()))]);
+    answer
 }
 
 #[async_trait]

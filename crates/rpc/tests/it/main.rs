@@ -10,4 +10,5 @@ mod faults;
 mod port;
 mod raw;
 mod redirects;
+mod scopes;
 mod security;

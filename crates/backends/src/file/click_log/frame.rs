@@ -3,7 +3,7 @@
 //! The checksum is the CRC-32 of the click, xor the low half of the record's offset, xor a constant. So
 //! zeros are no record, a torn record is none, and neither is a whole one in a wrong place.
 
-use domain::Click;
+use domain::{Click, ClickTrace};
 
 use crate::click_codec::{CLICK_LEN_MAX, Keep, encode};
 
@@ -30,8 +30,8 @@ pub(super) struct Frame {
 impl Frame {
     pub(super) const EMPTY: Self = Self { head: [0; HEAD_LEN_MAX], head_start: 0, crc: 0, payload: [0; CLICK_LEN_MAX], payload_len: 0 };
 
-    pub(super) fn fill(&mut self, click: &Click<'_>) {
-        self.payload_len = encode(click, Keep::Statistics, &mut self.payload);
+    pub(super) fn fill(&mut self, click: &Click<'_>, trace: Option<ClickTrace>) {
+        self.payload_len = encode(click, Keep::Statistics, trace, &mut self.payload);
         self.crc = crc32fast::hash(&self.payload[..self.payload_len]);
         let [low, high, ..] = (self.payload_len + 1).to_le_bytes();
         if high == 0 && low < 0x80 {

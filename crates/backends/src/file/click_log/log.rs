@@ -19,6 +19,7 @@ use super::frame::Frame;
 use super::meters::Meters;
 use super::segment::{Entry, Segment};
 use crate::file::lock::FolderLock;
+use crate::traced::ClickCreation;
 
 pub(super) struct Log {
     pub(super) id: LogId,
@@ -27,6 +28,7 @@ pub(super) struct Log {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) meters: Meters,
+    pub(super) creation: ClickCreation,
     writer: Mutex<Writer>,
     keeper: Mutex<Keeper>,
     /// In the order of their offsets.
@@ -92,6 +94,7 @@ impl Log {
             disk: means.disk,
             clock: means.clock,
             meters: Meters::new(),
+            creation: ClickCreation { system: "file", topic: "clicks".into() },
             writer: Mutex::new(writer),
             keeper: Mutex::new(Keeper { pending: VecDeque::new(), next_number }),
             index: Mutex::new(entries),

@@ -30,6 +30,7 @@ use chassis::lifecycle::{Lifecycle, OnError, Stage};
 use domain::Click;
 use domain::port::{ClickLog, Clock, Dropped, Entropy, Outcome, PortError, PortErrorKind, PortResult};
 
+use crate::traced::click_trace;
 use disk::OsDisk;
 use frame::{FRAME_LEN_MAX, Frame};
 use header::HEADER_LEN;
@@ -109,10 +110,14 @@ fn open_log(folder: &Path, mut options: Options, means: Means, entropy: &dyn Ent
 
 impl Log {
     fn record(&self, click: &Click<'_>) -> Result<(), Dropped> {
+        let creation = self.creation.begin();
         let recorded = FRAME.with_borrow_mut(|frame| {
-            frame.fill(click);
+            frame.fill(click, click_trace(creation.as_ref()));
             self.append(frame)
         });
+        if let Some(creation) = creation {
+            creation.end(recorded.err().map(Dropped::as_str));
+        }
         match recorded {
             Ok(offset) => {
                 self.meters.recorded();

@@ -115,6 +115,7 @@ fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> P
 pub(super) fn read(log: &Log, mut cursor: Cursor, limit: u64, max: usize) -> io::Result<(ClickBatch, Cursor)> {
     let mut clicks = Vec::with_capacity(max.min(1024));
     let mut offsets = Vec::with_capacity(max.min(1024));
+    let mut traces = Vec::new();
     let mut unreadable = 0;
     while clicks.len() < max && cursor.offset < limit {
         let Some((entry, next)) = log.locate(cursor.offset) else {
@@ -154,9 +155,10 @@ pub(super) fn read(log: &Log, mut cursor: Cursor, limit: u64, max: usize) -> io:
                 unreadable += item.offset - cursor.offset;
                 cursor.offset = item.offset + 1;
                 match click_codec::decode(item.payload) {
-                    Ok(click) => {
+                    Ok((click, trace)) => {
                         offsets.push(item.offset);
                         clicks.push(click);
+                        traces.extend(trace.map(|trace| (item.offset, trace)));
                     }
                     Err(error) => {
                         tracing::debug!(offset = item.offset, %error, "a record that is no click was passed over");
@@ -176,7 +178,7 @@ pub(super) fn read(log: &Log, mut cursor: Cursor, limit: u64, max: usize) -> io:
         log.meters.unreadable(unreadable);
     }
     let start = LogPosition { log: log.id, partition: 0, offset: offsets.first().copied().unwrap_or(cursor.offset) };
-    Ok((ClickBatch { start, clicks, next_offset: cursor.offset, offsets }, cursor))
+    Ok((ClickBatch { start, clicks, next_offset: cursor.offset, offsets, traces }, cursor))
 }
 
 impl Open {

@@ -62,7 +62,7 @@ proptest! {
         let mut end = HEADER_LEN;
         let whole = (0..COUNT).take_while(|number| {
             let mut frame = Frame::EMPTY;
-            frame.fill(&click(*number));
+            frame.fill(&click(*number), None);
             end += frame.len();
             end <= len
         });
