@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chassis::{Lifecycle, Reloaded};
 use chassis::trace::{self, Span};
+use chassis::{Lifecycle, Reloaded};
 use domain::api::Deadline;
 use domain::{Error, Reason, Result};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};

@@ -14,7 +14,7 @@ struct Part {
     metrics: &'static [Metric],
 }
 
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
     Part { title: "The public door", told_by: "`gateway`, `serve`", metrics: gateway::METRICS },
     Part { title: "Redirects", told_by: "`redirect`, `serve`", metrics: redirect::metrics::METRICS },
     Part { title: "Creates and changes", told_by: "`links`, `serve`", metrics: links::METRICS },
@@ -30,6 +30,7 @@ const PARTS: [Part; 10] = [
         metrics: backends::metrics::METRICS,
     },
     Part { title: "Calls between services", told_by: "every process but `serve`", metrics: rpc::METRICS },
+    Part { title: "Traces", told_by: "every process, where `traces.otlp_endpoint` is set", metrics: chassis::trace::METRICS },
     Part { title: "The process, as Terse sees it", told_by: "every process", metrics: gauges::METRICS },
     Part { title: "Files that change", told_by: "every process with certificates", metrics: chassis::reload::METRICS },
     Part { title: "The process, as the kernel and the runtime see it", told_by: "every process", metrics: chassis::process::METRICS },

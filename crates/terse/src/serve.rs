@@ -38,6 +38,7 @@ pub(crate) async fn run(role: Role, loaded: &Loaded<Config>, output: Output) -> 
     let lifecycle = Lifecycle::new(config.drain_grace_s.0);
     let starting = lifecycle.latch();
     telemetry::spawn_upkeep(&lifecycle, metrics.clone());
+    wire::start_traces(role, loaded, &lifecycle)?;
 
     let public_url = public_url(config, door.local_addr()?.port());
     let process = wire::start(role, loaded, &public_url, &lifecycle).await?;

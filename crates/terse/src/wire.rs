@@ -9,6 +9,7 @@ pub(crate) mod look;
 mod options;
 mod remote;
 mod stores;
+mod traces;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -28,6 +29,7 @@ use crate::{doctor, measures};
 
 pub(crate) use local::ids;
 pub(crate) use stores::{Step, Stores, inspect as inspect_files, migrate, open as open_stores, plan, stats_path};
+pub(crate) use traces::start as start_traces;
 
 use cache::Shared;
 use clicks::Clicks;

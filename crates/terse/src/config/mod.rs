@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use chassis::config::{Seconds, Settings, Text};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use places::{Listen, PublicUrl, Scheme};
+pub(crate) use places::{Collector, Listen, PublicUrl, Scheme};
 pub(crate) use sections::{
-    Analytics, Balance, Clicks, Client, Codes, Forwarded, Gateway, GeoIp, Limits, Links, Log, Redirect, Sqlite, Strategy, Tls,
+    Analytics, Balance, Clicks, Client, Codes, Forwarded, Gateway, GeoIp, Limits, Links, Log, Redirect, Sqlite, Strategy, Tls, Traces,
 };
 pub(crate) use services::{Grpc, Ids, Kafka, Redis, Scylla, Services};
 pub(crate) use urls::{Cache, ClicksUrl, Store};
@@ -52,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) kafka: Kafka,
     pub(crate) redis: Redis,
     pub(crate) log: Log,
+    pub(crate) traces: Traces,
     pub(crate) tls: Tls,
     pub(crate) client: Client,
 }
@@ -82,6 +83,7 @@ impl Default for Config {
             kafka: Kafka::default(),
             redis: Redis::default(),
             log: Log::default(),
+            traces: Traces::default(),
             tls: Tls::default(),
             client: Client::default(),
         }

@@ -117,6 +117,40 @@ impl fmt::Display for PublicUrl {
     }
 }
 
+/// A receiver of traces, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Collector {
+    None,
+    At(http::Uri),
+}
+
+impl FromStr for Collector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self::None);
+        }
+        let uri = text.parse::<http::Uri>().ok();
+        let is_origin = |uri: &http::Uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+                && matches!(uri.path_and_query().map(http::uri::PathAndQuery::as_str), None | Some("/"))
+        };
+        let wrong = || "expected nothing, or http:// or https:// with a host and a port, such as http://127.0.0.1:4317".to_owned();
+        uri.filter(is_origin).map(Self::At).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::At(uri) => f.write_str(uri.to_string().trim_end_matches('/')),
+        }
+    }
+}
+
 /// The value of a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HeaderText(http::HeaderValue);

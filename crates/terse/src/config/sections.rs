@@ -7,7 +7,7 @@ use chassis::config::{Millis, Seconds, Size, Text, Within};
 use chassis::telemetry::{LogFormat, LogLevel};
 use serde::{Deserialize, Serialize};
 
-use super::places::HeaderText;
+use super::places::{Collector, HeaderText};
 use super::urls::{Cache, ClicksUrl};
 
 type Conflict = (&'static str, String, String);
@@ -253,6 +253,26 @@ impl Default for Sqlite {
 pub(crate) struct Log {
     pub(crate) format: LogFormat,
     pub(crate) level: LogLevel,
+}
+
+/// Where traces go; see `docs/tracing.md`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Traces {
+    /// An OTLP/gRPC receiver, such as `http://127.0.0.1:4317`. Empty: nothing is traced.
+    pub(crate) otlp_endpoint: Text<Collector>,
+    /// One request in so many is traced whole.
+    pub(crate) sample_one_in: Within<1, 1_000_000>,
+    /// Whatever takes as long is kept in any case, and so is what fails.
+    pub(crate) slow_ms: Millis,
+    /// By default `terse-` and the role; `terse` for `terse serve`.
+    pub(crate) service_name: Option<String>,
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self { otlp_endpoint: Text(Collector::None), sample_one_in: Within::new(1_000), slow_ms: Millis::new(250), service_name: None }
+    }
 }
 
 /// PEM files; plain HTTP without them.

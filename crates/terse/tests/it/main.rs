@@ -2,6 +2,7 @@
 
 mod client;
 mod cluster;
+mod collector;
 
 mod attacks;
 mod backup;
@@ -22,4 +23,5 @@ mod redirects;
 mod secrets;
 mod stops;
 mod tls;
+mod traces;
 mod transfer;
