@@ -134,6 +134,7 @@ impl Open<'_> {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Ended {
     context: TraceContext,
     parent: Option<u64>,
